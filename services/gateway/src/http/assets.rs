@@ -1,0 +1,40 @@
+//! What pages load; part of the binary.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use service_kit::{Answer, Refusal};
+
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const ASSETS: &[(&str, &str, &str)] = &[
+    ("htmx.min.js", JAVASCRIPT, include_str!("../../assets/htmx.min.js")),
+    ("mesh.js", JAVASCRIPT, include_str!("../../assets/mesh.js")),
+    ("sign_in.js", JAVASCRIPT, include_str!("../../assets/sign_in.js")),
+    ("mesh.css", "text/css; charset=utf-8", include_str!("../../assets/mesh.css")),
+    ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
+];
+
+/// Changes with the assets' content, so that a browser never shows a new page with old ones.
+static TAG: LazyLock<String> = LazyLock::new(|| {
+    let mut hasher = DefaultHasher::new();
+    ASSETS.hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
+});
+
+pub fn routes(config: &mut web::ServiceConfig) -> &mut web::ServiceConfig {
+    config.route("/assets/{name}", web::get().to(get_asset))
+}
+
+async fn get_asset(request: HttpRequest, name: web::Path<String>) -> Answer {
+    let asset = ASSETS.iter().find(|(known, ..)| *known == *name);
+    let (_, media_type, content) = asset.ok_or_else(Refusal::not_found)?;
+    let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|tag| tag == TAG.as_str());
+    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((header::ETAG, TAG.as_str())).insert_header((header::CACHE_CONTROL, "no-cache"));
+    if known {
+        return Ok(response.finish());
+    }
+    Ok(response.content_type(*media_type).body(*content))
+}

@@ -1,0 +1,11 @@
+//! The gateway from outside.
+
+mod fake;
+mod page;
+mod proxy;
+mod server;
+
+#[test]
+fn the_openapi_document_is_the_committed_one() {
+    test_kit::openapi::compare(&gateway::service(), env!("CARGO_MANIFEST_DIR"));
+}

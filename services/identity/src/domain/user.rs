@@ -1,0 +1,336 @@
+//! A user of one tenant.
+//!
+//! E-mail addresses and password hashes are in these private events, because the accounts are rebuilt from
+//! them; `publish.rs` lets neither out.
+
+use chrono::{DateTime, Utc};
+use event_store::{Aggregate, DomainError, Refused};
+use policy::Privilege;
+use serde::{Deserialize, Serialize};
+
+use super::Life;
+
+/// The longest user name, in characters.
+pub const USERNAME_MAX: usize = 150;
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct User {
+    pub life: Life,
+    pub username: String,
+    pub email: String,
+    pub first_name: String,
+    pub last_name: String,
+    /// Absent when no password can be used.
+    pub password_hash: Option<String>,
+    pub privilege: Option<Privilege>,
+    /// Whether they operate the deployment.
+    pub operator: bool,
+    pub is_active: bool,
+    pub date_joined: DateTime<Utc>,
+}
+
+/// What a new user is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewUser {
+    pub username: String,
+    pub email: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub password_hash: Option<String>,
+    pub privilege: Option<Privilege>,
+    pub operator: bool,
+    pub at: DateTime<Utc>,
+}
+
+/// What of a user is to change; absent means that it stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UserChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_active: Option<bool>,
+}
+
+/// `last_admin` says whether this user is the only active admin of their tenant.
+#[derive(Clone, Debug)]
+pub enum UserCommand {
+    Register(NewUser),
+    Update { change: UserChange, last_admin: bool },
+    ChangePassword { password_hash: String },
+    SetPrivilege { privilege: Option<Privilege>, operator: bool, last_admin: bool },
+    Delete { last_admin: bool },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum UserEvent {
+    Registered(NewUser),
+    Updated(UserChange),
+    PasswordChanged { password_hash: String },
+    PrivilegeSet { privilege: Option<Privilege>, operator: bool },
+    Deleted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserError {
+    #[error("the user exists already")]
+    Exists,
+    #[error("there is no such user")]
+    NotFound,
+    #[error("A user with that username already exists.")]
+    UsernameTaken,
+    #[error("A user is already registered with this e-mail address.")]
+    EmailTaken,
+    #[error(
+        "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters."
+    )]
+    InvalidUsername,
+    #[error("The only admin can be neither deleted, disabled nor demoted.")]
+    LastAdmin,
+}
+
+impl DomainError for UserError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Exists => "user_exists",
+            Self::NotFound => "user_not_found",
+            Self::UsernameTaken => "username_taken",
+            Self::EmailTaken => "email_taken",
+            Self::InvalidUsername => "username_invalid",
+            Self::LastAdmin => "last_admin",
+        }
+    }
+
+    fn kind(&self) -> Refused {
+        match self {
+            Self::Exists => Refused::Conflict,
+            Self::NotFound => Refused::NotFound,
+            Self::UsernameTaken | Self::EmailTaken | Self::InvalidUsername | Self::LastAdmin => {
+                Refused::Invalid
+            }
+        }
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::UsernameTaken | Self::InvalidUsername => Some("username"),
+            Self::EmailTaken => Some("email"),
+            Self::LastAdmin => Some("non_field_errors"),
+            Self::Exists | Self::NotFound => None,
+        }
+    }
+}
+
+impl Aggregate for User {
+    const KIND: &'static str = "user";
+
+    type Command = UserCommand;
+    type Event = UserEvent;
+    type Error = UserError;
+
+    fn decide(&self, command: UserCommand) -> Result<Vec<UserEvent>, UserError> {
+        match command {
+            UserCommand::Register(_) if self.life != Life::Unborn => Err(UserError::Exists),
+            UserCommand::Register(user) if !is_valid_username(&user.username) => {
+                Err(UserError::InvalidUsername)
+            }
+            UserCommand::Register(user) => Ok(vec![UserEvent::Registered(user)]),
+            _ if self.life != Life::Alive => Err(UserError::NotFound),
+            UserCommand::Update { change, last_admin } => self.update(change, last_admin),
+            UserCommand::ChangePassword { password_hash } => {
+                Ok(vec![UserEvent::PasswordChanged { password_hash }])
+            }
+            UserCommand::SetPrivilege { privilege, operator, last_admin } => {
+                if last_admin && privilege != Some(Privilege::Admin) {
+                    return Err(UserError::LastAdmin);
+                }
+                if (privilege, operator) == (self.privilege, self.operator) {
+                    return Ok(vec![]);
+                }
+                Ok(vec![UserEvent::PrivilegeSet { privilege, operator }])
+            }
+            UserCommand::Delete { last_admin: true } => Err(UserError::LastAdmin),
+            UserCommand::Delete { last_admin: false } => Ok(vec![UserEvent::Deleted]),
+        }
+    }
+
+    fn apply(&mut self, event: &UserEvent) {
+        match event {
+            UserEvent::Registered(user) => {
+                *self = Self {
+                    life: Life::Alive,
+                    username: user.username.clone(),
+                    email: user.email.clone(),
+                    first_name: user.first_name.clone(),
+                    last_name: user.last_name.clone(),
+                    password_hash: user.password_hash.clone(),
+                    privilege: user.privilege,
+                    operator: user.operator,
+                    is_active: true,
+                    date_joined: user.at,
+                };
+            }
+            UserEvent::Updated(change) => {
+                let put = |field: &mut String, new: &Option<String>| {
+                    if let Some(new) = new {
+                        field.clone_from(new);
+                    }
+                };
+                put(&mut self.username, &change.username);
+                put(&mut self.email, &change.email);
+                put(&mut self.first_name, &change.first_name);
+                put(&mut self.last_name, &change.last_name);
+                self.is_active = change.is_active.unwrap_or(self.is_active);
+            }
+            UserEvent::PasswordChanged { password_hash } => self.password_hash = Some(password_hash.clone()),
+            UserEvent::PrivilegeSet { privilege, operator } => {
+                (self.privilege, self.operator) = (*privilege, *operator);
+            }
+            UserEvent::Deleted => self.life = Life::Gone,
+        }
+    }
+
+    fn taken(constraint: &str) -> Option<UserError> {
+        match constraint {
+            "accounts_tenant_id_username_key" | "directory_users_tenant_id_username_key" => {
+                Some(UserError::UsernameTaken)
+            }
+            "accounts_tenant_id_lower_idx" => Some(UserError::EmailTaken),
+            _ => None,
+        }
+    }
+}
+
+impl User {
+    /// Whether they are there and may sign in.
+    pub fn is_present(&self) -> bool {
+        self.life == Life::Alive && self.is_active
+    }
+
+    /// Keeps of a change what is one.
+    fn update(&self, change: UserChange, last_admin: bool) -> Result<Vec<UserEvent>, UserError> {
+        let differs = |new: Option<String>, old: &String| new.filter(|new| new != old);
+        let change = UserChange {
+            username: differs(change.username, &self.username),
+            email: differs(change.email, &self.email),
+            first_name: differs(change.first_name, &self.first_name),
+            last_name: differs(change.last_name, &self.last_name),
+            is_active: change.is_active.filter(|new| *new != self.is_active),
+        };
+        if change.username.as_deref().is_some_and(|name| !is_valid_username(name)) {
+            return Err(UserError::InvalidUsername);
+        }
+        if last_admin && change.is_active == Some(false) {
+            return Err(UserError::LastAdmin);
+        }
+        Ok(if change == UserChange::default() { vec![] } else { vec![UserEvent::Updated(change)] })
+    }
+}
+
+/// Whether a name is one that CVAT's clients accept: `^[\w.@+-]+$`.
+pub fn is_valid_username(name: &str) -> bool {
+    let allowed = |letter: char| letter.is_alphanumeric() || "_.@+-".contains(letter);
+    !name.is_empty() && name.chars().count() <= USERNAME_MAX && name.chars().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::given;
+
+    fn alice() -> NewUser {
+        NewUser {
+            username: "alice".into(),
+            email: "alice@example.com".into(),
+            first_name: "Alice".into(),
+            last_name: String::new(),
+            password_hash: Some("hash".into()),
+            privilege: Some(Privilege::User),
+            operator: false,
+            at: DateTime::default(),
+        }
+    }
+
+    fn registered() -> User {
+        given(&[UserEvent::Registered(alice())])
+    }
+
+    fn update(change: UserChange) -> UserCommand {
+        UserCommand::Update { change, last_admin: false }
+    }
+
+    #[test]
+    fn a_user_registers_once_under_a_name_that_clients_accept() {
+        let register =
+            |username: &str| UserCommand::Register(NewUser { username: username.into(), ..alice() });
+        assert_eq!(User::default().decide(register("alice")), Ok(vec![UserEvent::Registered(alice())]));
+        assert_eq!(registered().decide(register("alice")), Err(UserError::Exists));
+        for name in ["", "a b", "a\\b", "a\0", "a/b", &"a".repeat(151)] {
+            assert_eq!(User::default().decide(register(name)), Err(UserError::InvalidUsername), "{name}");
+        }
+        assert!(is_valid_username("josé.müller+x@ü-1_"));
+    }
+
+    #[test]
+    fn an_update_keeps_only_what_changes() {
+        let same = UserChange { username: Some("alice".into()), ..UserChange::default() };
+        assert_eq!(registered().decide(update(same.clone())), Ok(vec![]));
+        let change = UserChange { last_name: Some("Liddell".into()), ..UserChange::default() };
+        let both = UserChange { last_name: Some("Liddell".into()), ..same };
+        assert_eq!(registered().decide(update(both)), Ok(vec![UserEvent::Updated(change)]));
+        let bad = UserChange { username: Some("a b".into()), ..UserChange::default() };
+        assert_eq!(registered().decide(update(bad)), Err(UserError::InvalidUsername));
+        assert_eq!(User::default().decide(update(UserChange::default())), Err(UserError::NotFound));
+    }
+
+    #[test]
+    fn a_password_changes_for_those_who_are_there() {
+        let change = || UserCommand::ChangePassword { password_hash: "new".into() };
+        let changed = UserEvent::PasswordChanged { password_hash: "new".into() };
+        assert_eq!(registered().decide(change()), Ok(vec![changed]));
+        assert_eq!(User::default().decide(change()), Err(UserError::NotFound));
+    }
+
+    #[test]
+    fn a_privilege_is_set_and_the_last_admin_keeps_theirs() {
+        let set =
+            |privilege, last_admin| UserCommand::SetPrivilege { privilege, operator: false, last_admin };
+        let admin = Some(Privilege::Admin);
+        let event = UserEvent::PrivilegeSet { privilege: admin, operator: false };
+        assert_eq!(registered().decide(set(admin, false)), Ok(vec![event]));
+        assert_eq!(registered().decide(set(Some(Privilege::User), false)), Ok(vec![]));
+        assert_eq!(registered().decide(set(None, true)), Err(UserError::LastAdmin));
+    }
+
+    #[test]
+    fn the_last_admin_stays_and_an_active_one() {
+        let disable = UserChange { is_active: Some(false), ..UserChange::default() };
+        let refused = registered().decide(UserCommand::Update { change: disable, last_admin: true });
+        assert_eq!(refused, Err(UserError::LastAdmin));
+        assert_eq!(registered().decide(UserCommand::Delete { last_admin: true }), Err(UserError::LastAdmin));
+        assert_eq!(
+            registered().decide(UserCommand::Delete { last_admin: false }),
+            Ok(vec![UserEvent::Deleted])
+        );
+    }
+
+    #[test]
+    fn who_is_gone_stays_gone() {
+        let gone: User = given(&[UserEvent::Registered(alice()), UserEvent::Deleted]);
+        assert_eq!(gone.decide(UserCommand::Delete { last_admin: false }), Err(UserError::NotFound));
+        assert_eq!(gone.decide(UserCommand::Register(alice())), Err(UserError::Exists));
+    }
+
+    #[test]
+    fn violated_indexes_become_refusals() {
+        assert_eq!(User::taken("accounts_tenant_id_username_key"), Some(UserError::UsernameTaken));
+        assert_eq!(User::taken("accounts_tenant_id_lower_idx"), Some(UserError::EmailTaken));
+        assert_eq!(User::taken("accounts_pkey"), None);
+    }
+}

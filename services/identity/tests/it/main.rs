@@ -1,0 +1,17 @@
+//! Identity through HTTP, on a PostgreSQL of its own.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod contracts;
+mod mesh;
+mod organizations;
+mod races;
+mod sign_in;
+mod users;
+
+/// Waits until a client is nobody: a revocation takes the way through the log.
+async fn refused(client: &test_kit::Client) {
+    test_kit::eventually("a revoked credential is refused", std::time::Duration::from_secs(5), async || {
+        (client.get("/api/users/self").await.status == 401).then_some(())
+    })
+    .await;
+}

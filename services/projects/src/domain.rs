@@ -1,0 +1,4 @@
+//! The aggregates: pure and synchronous.
+
+pub mod label;
+pub mod project;

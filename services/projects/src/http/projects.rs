@@ -1,0 +1,248 @@
+//! `/api/projects`.
+
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
+use contracts::projects::Project as Fact;
+use event_store::{Tx, Unit};
+use policy::{LimitInput, Resource};
+use serde::Deserialize;
+use service_kit::auth::base_url;
+use service_kit::body::FieldErrors;
+use service_kit::cvat::project::ProjectRead;
+use service_kit::list::{ListQuery, Page};
+use service_kit::organization::ownership;
+use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write, directory};
+use utoipa::ToSchema;
+
+use super::labels::LabelWrite;
+use crate::domain::project::{CreateProject, Project, ProjectCommand, UpdateProject};
+use crate::projections::projects;
+
+/// A new project.
+#[derive(Deserialize, ToSchema)]
+pub struct ProjectWrite {
+    name: String,
+    #[serde(default)]
+    labels: Vec<LabelWrite>,
+    owner_id: Option<i64>,
+    assignee_id: Option<i64>,
+    #[serde(default)]
+    bug_tracker: String,
+    /// Only `local` storage is available.
+    source_storage: Option<StorageWrite>,
+    /// Only `local` storage is available.
+    target_storage: Option<StorageWrite>,
+}
+
+/// A change of a project; absent fields stay as they are.
+#[derive(Default, Deserialize, ToSchema)]
+pub struct PatchedProjectWrite {
+    name: Option<String>,
+    labels: Option<Vec<LabelWrite>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i64>)]
+    owner_id: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i64>)]
+    assignee_id: Option<Option<i64>>,
+    bug_tracker: Option<String>,
+    source_storage: Option<StorageWrite>,
+    target_storage: Option<StorageWrite>,
+}
+
+/// Where exports go and imports come from.
+#[derive(Deserialize, ToSchema)]
+pub struct StorageWrite {
+    location: Option<String>,
+}
+
+/// Tells an absent field from `null`.
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
+    Option::<i64>::deserialize(deserializer).map(Some)
+}
+
+fn check(
+    name: Option<&str>,
+    bug_tracker: Option<&str>,
+    storages: [&Option<StorageWrite>; 2],
+) -> Result<(), Refusal> {
+    let mut errors = FieldErrors::default();
+    if let Some(name) = name {
+        errors.text("name", name, 256);
+    }
+    if let Some(bug_tracker) = bug_tracker {
+        errors.max("bug_tracker", bug_tracker, 2000);
+    }
+    for (field, storage) in ["source_storage", "target_storage"].into_iter().zip(storages) {
+        let location = storage.as_ref().and_then(|storage| storage.location.as_deref()).unwrap_or("local");
+        errors.check(location == "local", field, format!("The location {location:?} is not available."));
+    }
+    errors.finish()
+}
+
+/// Someone whom a request names must exist.
+async fn check_user(kit: &Kit, caller: &Caller, field: &str, id: Option<i64>) -> Result<(), Refusal> {
+    match id {
+        Some(id) if kit.user(caller.tenant(), id).await?.is_none() => {
+            Err(Refusal::field(field, format!("Invalid pk \"{id}\" - object does not exist.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Creates a project in the personal workspace or in the organization that the request names.
+#[utoipa::path(request_body = ProjectWrite, responses((status = 201, body = ProjectRead)), tag = "projects")]
+#[post("/api/projects")]
+pub async fn create_project(kit: web::Data<Kit>, caller: Caller, request: Write<ProjectWrite>) -> Answer {
+    let body = &request.body;
+    check(Some(&body.name), Some(&body.bug_tracker), [&body.source_storage, &body.target_storage])?;
+    super::labels::check(&body.labels)?;
+    let scope = kit.scope(&caller, &request.selection).await?;
+    kit.permit(&caller, scope.organization_id(), |context| {
+        let nobody = policy::Ownership::NONE;
+        policy::table(Resource::Projects).decide("create", &caller.subject(), context, nobody, &LimitInput::NONE)
+    })
+    .await?;
+    let owner_id = body.owner_id.filter(|_| caller.is_admin()).unwrap_or_else(|| caller.user_id());
+    check_user(&kit, &caller, "owner_id", body.owner_id).await?;
+    check_user(&kit, &caller, "assignee_id", body.assignee_id).await?;
+    kit.write(&caller, &request, async |unit| {
+        let id = unit.new_ids_of("project", 1).await?[0];
+        let create = CreateProject {
+            id,
+            name: body.name.trim().to_owned(),
+            owner_id,
+            assignee_id: body.assignee_id,
+            bug_tracker: body.bug_tracker.clone(),
+            organization_id: scope.organization_id(),
+            labels: super::labels::new_labels(unit, &body.labels).await?,
+            at: unit.store().clock().now(),
+        };
+        unit.execute::<Project>(id, ProjectCommand::Create(Box::new(create))).await?;
+        Reply::created(&read(unit, &caller, id).await?)
+    })
+    .await
+}
+
+/// Lists the projects that the caller may see.
+#[utoipa::path(responses((status = 200, body = Vec<ProjectRead>)), tag = "projects")]
+#[get("/api/projects")]
+pub async fn list_projects(
+    kit: web::Data<Kit>,
+    caller: Caller,
+    selection: Selection,
+    request: HttpRequest,
+) -> Answer {
+    let query = ListQuery::from_query_string(request.query_string(), &projects::FIELDS)?;
+    let scope = kit.scope(&caller, &selection).await?;
+    let visible = policy::table(Resource::Projects).visible(&caller.subject(), &scope.list());
+    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
+    let (facts, window) = projects::list(&mut tx, &caller, &visible, &query).await?;
+    let results = render(&mut tx, &caller.base_url, &facts).await?;
+    tx.commit().await?;
+    let url = format!("{}{}", base_url(&request), request.uri());
+    Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
+}
+
+/// Shows a project.
+#[utoipa::path(responses((status = 200, body = ProjectRead)), tag = "projects")]
+#[get("/api/projects/{id}")]
+pub async fn get_project(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>) -> Answer {
+    let fact = authorised(&kit, &caller, *id, &["view"]).await?;
+    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
+    let results = render(&mut tx, &caller.base_url, &[fact]).await?;
+    tx.commit().await?;
+    Ok(HttpResponse::Ok().json(results.into_iter().next()))
+}
+
+/// Changes a project: its name, people and labels.
+#[utoipa::path(request_body = PatchedProjectWrite, responses((status = 200, body = ProjectRead)), tag = "projects")]
+#[patch("/api/projects/{id}")]
+pub async fn update_project(
+    kit: web::Data<Kit>,
+    caller: Caller,
+    id: web::Path<i64>,
+    request: Write<PatchedProjectWrite>,
+) -> Answer {
+    let body = &request.body;
+    check(
+        body.name.as_deref(),
+        body.bug_tracker.as_deref(),
+        [&body.source_storage, &body.target_storage],
+    )?;
+    let labels = body.labels.as_deref().unwrap_or_default();
+    super::labels::check(labels)?;
+    let mut scopes = vec![];
+    let describes = body.name.is_some() || body.bug_tracker.is_some() || body.labels.is_some();
+    if describes || (body.owner_id.is_none() && body.assignee_id.is_none()) {
+        scopes.push("update:desc");
+    }
+    if body.owner_id.is_some() {
+        scopes.push("update:owner");
+    }
+    if body.assignee_id.is_some() {
+        scopes.push("update:assignee");
+    }
+    authorised(&kit, &caller, *id, &scopes).await?;
+    check_user(&kit, &caller, "owner_id", body.owner_id.flatten()).await?;
+    check_user(&kit, &caller, "assignee_id", body.assignee_id.flatten()).await?;
+    kit.write(&caller, &request, async |unit| {
+        let update = UpdateProject {
+            name: body.name.as_ref().map(|name| name.trim().to_owned()),
+            owner_id: body.owner_id,
+            assignee_id: body.assignee_id,
+            bug_tracker: body.bug_tracker.clone(),
+            labels: super::labels::patches(unit, labels).await?,
+            at: unit.store().clock().now(),
+        };
+        unit.execute::<Project>(*id, ProjectCommand::Update(Box::new(update))).await?;
+        Reply::ok(&read(unit, &caller, *id).await?)
+    })
+    .await
+}
+
+/// Deletes a project.
+#[utoipa::path(responses((status = 204)), tag = "projects")]
+#[delete("/api/projects/{id}")]
+pub async fn delete_project(
+    kit: web::Data<Kit>,
+    caller: Caller,
+    id: web::Path<i64>,
+    request: Write,
+) -> Answer {
+    authorised(&kit, &caller, *id, &["delete"]).await?;
+    kit.write(&caller, &request, async |unit| {
+        unit.execute::<Project>(*id, ProjectCommand::Delete).await?;
+        Ok(Reply::no_content())
+    })
+    .await
+}
+
+/// A project that the caller may do all these things with.
+pub async fn authorised(kit: &Kit, caller: &Caller, id: i64, scopes: &[&str]) -> Result<Fact, Refusal> {
+    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
+    let fact = projects::find(&mut tx, id).await?;
+    tx.commit().await?;
+    let fact = fact.ok_or_else(Refusal::not_found)?;
+    let ownership = ownership(caller.user_id(), fact.owner_id, fact.assignee_id);
+    let (table, subject) = (policy::table(Resource::Projects), caller.subject());
+    for scope in scopes {
+        kit.permit(caller, fact.organization_id, |context| {
+            table.decide(scope, &subject, context, ownership, &LimitInput::NONE)
+        })
+        .await?;
+    }
+    Ok(fact)
+}
+
+async fn read(unit: &mut Unit, caller: &Caller, id: i64) -> Result<ProjectRead, Refusal> {
+    let fact = projects::find(unit.tx(), id).await?.ok_or_else(Refusal::not_found)?;
+    let mut rendered = render(unit.tx(), &caller.base_url, &[fact]).await?;
+    rendered.pop().ok_or_else(Refusal::not_found)
+}
+
+async fn render(tx: &mut Tx, base_url: &str, facts: &[Fact]) -> Result<Vec<ProjectRead>, Refusal> {
+    let people = facts.iter().flat_map(|fact| [fact.owner_id, fact.assignee_id]).flatten();
+    let users = directory::users(tx, people).await?;
+    Ok(facts.iter().map(|fact| ProjectRead::new(fact, &users, base_url)).collect())
+}

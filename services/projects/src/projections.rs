@@ -1,0 +1,4 @@
+//! The tables that clients read, one a file.
+
+pub mod labels;
+pub mod projects;

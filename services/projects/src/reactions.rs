@@ -1,0 +1,3 @@
+//! Answers to what other services publish, one foreign event a file.
+
+pub mod organization_deleted;

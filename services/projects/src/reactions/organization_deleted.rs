@@ -1,0 +1,21 @@
+//! An organization is gone: its projects stay, as their owners' own.
+
+use contracts::Envelope;
+use contracts::identity::OrganizationDeleted;
+use event_store::Unit;
+use event_store::inbox::Handled;
+
+use crate::domain::project::{Project, ProjectCommand};
+use crate::projections::projects;
+
+/// Sends each project of the organization out of it.
+pub fn handle<'a>(unit: &'a mut Unit, envelope: &'a Envelope, event: OrganizationDeleted) -> Handled<'a> {
+    Box::pin(async move {
+        let organization_id = event.organization.id;
+        for id in projects::ids_of_organization(unit.tx(), organization_id).await? {
+            let leave = ProjectCommand::LeaveOrganization { organization_id, at: envelope.time };
+            unit.execute::<Project>(id, leave).await?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,4 @@
+//! What a webhook is, and the events that it may name.
+
+pub mod events;
+pub mod webhook;

@@ -1,0 +1,4 @@
+//! What this service reads, one table a file.
+
+pub mod known_projects;
+pub mod webhooks;

@@ -1,0 +1,89 @@
+//! Private events to contract events: what leaves this service. Secrets do not.
+
+use contracts::webhooks::{Webhook as Fact, WebhookCreated, WebhookDeleted, WebhookUpdated};
+use event_store::{Change, Outgoing};
+use serde_json::{Map, Value};
+
+use crate::domain::webhook::{Hook, Webhook, WebhookEvent};
+
+/// A webhook's events.
+pub fn webhook(change: &Change<'_, Webhook>) -> Vec<Outgoing> {
+    let Some(hook) = &change.after.current else { return vec![] };
+    let (webhook, organization) = (fact(hook), hook.organization_id);
+    match change.event {
+        WebhookEvent::Created(_) => vec![Outgoing::new(&WebhookCreated { webhook }, organization)],
+        WebhookEvent::Updated { .. } => {
+            match change.before.current.as_ref().map(|before| differences(before, hook)) {
+                // A new secret is nobody else's business: it changes the date and nothing that leaves.
+                Some(before_update) if before_update.keys().any(|name| name != "updated_date") => {
+                    vec![Outgoing::new(&WebhookUpdated { webhook, before_update }, organization)]
+                }
+                _ => vec![],
+            }
+        }
+        WebhookEvent::Deleted => vec![Outgoing::new(&WebhookDeleted { webhook }, organization)],
+    }
+}
+
+fn fact(hook: &Hook) -> Fact {
+    Fact {
+        id: hook.id,
+        webhook_type: hook.webhook_type.as_str().to_owned(),
+        target_url: hook.settings.target_url.clone(),
+        description: hook.settings.description.clone(),
+        events: hook.settings.events.clone(),
+        is_active: hook.settings.is_active,
+        enable_ssl: hook.settings.enable_ssl,
+        owner_id: hook.owner_id,
+        project_id: hook.project_id,
+        organization_id: hook.organization_id,
+        created_date: hook.created_date,
+        updated_date: hook.updated_date,
+    }
+}
+
+/// Each field that changed, with its old value.
+fn differences(before: &Hook, after: &Hook) -> Map<String, Value> {
+    let fields = |hook: &Hook| match serde_json::to_value(fact(hook)) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let after = fields(after);
+    fields(before).into_iter().filter(|(name, value)| after.get(name) != Some(value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::domain::events::WebhookType;
+    use crate::domain::webhook::Settings;
+
+    #[test]
+    fn the_secret_stays() {
+        let date = DateTime::from_timestamp(0, 0).unwrap();
+        let settings = Settings {
+            target_url: "https://example.com/".into(),
+            description: "d".into(),
+            events: vec![],
+            secret: "very secret".into(),
+            is_active: true,
+            enable_ssl: true,
+        };
+        let hook = Hook {
+            id: 1,
+            webhook_type: WebhookType::Organization,
+            owner_id: Some(7),
+            project_id: None,
+            organization_id: Some(3),
+            settings: settings.clone(),
+            starts: Default::default(),
+            created_date: date,
+            updated_date: date,
+        };
+        let other = Hook { settings: Settings { secret: "another".into(), ..settings }, ..hook.clone() };
+        assert!(!serde_json::to_string(&fact(&hook)).unwrap().contains("very secret"));
+        assert!(differences(&hook, &other).is_empty());
+    }
+}

@@ -1,0 +1,66 @@
+//! What the client library has to say, in our log: it repeats itself several times a second while a broker is
+//! away, for every client, so each sort of message is let through once in a while.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+
+/// How often one sort of message is let through.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The context of a client that has nothing else to hear.
+pub(super) struct Logs;
+
+impl ClientContext for Logs {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        trouble(&error, reason);
+    }
+}
+
+impl ConsumerContext for Logs {}
+
+/// Logs a line of the client library.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    let loud = matches!(
+        level,
+        RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning
+    );
+    if loud && is_due(facility) {
+        tracing::warn!(kafka.facility = facility, "librdkafka: {message}");
+    } else {
+        tracing::debug!(kafka.facility = facility, "librdkafka: {message}");
+    }
+}
+
+/// Logs an error that the client library deals with itself.
+pub(super) fn trouble(error: &KafkaError, reason: &str) {
+    let sort = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| format!("{code:?}"));
+    if is_due(&sort) {
+        tracing::warn!(error = %error, "Kafka reports trouble; waiting for it to pass: {reason}");
+    }
+}
+
+/// Whether this sort of message has been quiet for long enough; sorts are few.
+fn is_due(sort: &str) -> bool {
+    static LAST: LazyLock<Mutex<HashMap<String, Instant>>> = LazyLock::new(Mutex::default);
+    let now = Instant::now();
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let due = last.get(sort).is_none_or(|at| now.duration_since(*at) >= PAUSE);
+    if due {
+        last.insert(sort.to_owned(), now);
+    }
+    due
+}

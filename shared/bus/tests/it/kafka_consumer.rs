@@ -1,0 +1,176 @@
+//! A consumer that is fed from Kafka: exactly once in effect, whoever of its members is there.
+
+use std::time::{Duration, Instant};
+
+use diesel_async::SimpleAsyncConnection;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use crate::kafka_broker::take_turn;
+use crate::kafka_publisher::read_all;
+use crate::kafka_world::{
+    backfills, member, mesh_port, noting, publisher, run, seen, sequencer, service, slow, step, superuser,
+    until_published, until_seen,
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_handled_soon_after_it_was_written() {
+    let Some(broker) = take_turn().await else { return };
+    let (from, to) = (service("p").await, service("c").await);
+    let (peer, _port) = mesh_port(&from).await;
+    let consumer = noting(&[&from]);
+    let _running = [sequencer(&from), publisher(&from, broker.settings())];
+    let _member = member(&to, &consumer, &[peer], broker.settings());
+    step(&from, 1..=10).await;
+    until_seen(&to, 10, 10, LIMIT).await;
+    let mut times = vec![];
+    for round in 2..=20 {
+        let began = Instant::now();
+        step(&from, [1]).await;
+        while seen(&to).await.events < 8 + round {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        times.push(began.elapsed().as_millis());
+    }
+    times.sort_unstable();
+    println!("from commit to handled: median {} ms, longest {} ms", times[9], times[18]);
+    assert!(times[9] < 500, "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_come_and_go_lose_nothing_and_repeat_nothing() {
+    let Some(broker) = take_turn().await else { return };
+    let (from, to) = (service("p").await, service("c").await);
+    let (peer, _port) = mesh_port(&from).await;
+    let consumer = noting(&[&from]);
+    let _running = [sequencer(&from), publisher(&from, broker.settings())];
+    let join = || member(&to, &consumer, std::slice::from_ref(&peer), broker.settings());
+    let began = Instant::now();
+    let writer = {
+        let from = from.clone();
+        run(async move {
+            for _ in 0..50 {
+                step(&from, 1..=100).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+    };
+    let first = join();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let second = join();
+    let third = join();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    // The one that has held its partitions longest.
+    drop(first);
+    until_seen(&to, 100, 5_000, LIMIT).await;
+    println!("5000 events, members 1 to 3 to 2, in {} ms", began.elapsed().as_millis());
+    assert_eq!(backfills(&to, "missing"), 0, "there was no hole in the topic");
+    drop((writer, second, third));
+    assert!(bus::kafka::closed(Duration::from_secs(10)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_twice_is_handled_once() {
+    let Some(broker) = take_turn().await else { return };
+    let (from, to) = (service("p").await, service("c").await);
+    let (peer, _port) = mesh_port(&from).await;
+    let consumer = noting(&[&from]);
+    let _sequencer = sequencer(&from);
+    let _member = member(&to, &consumer, &[peer], broker.settings());
+    let sending = publisher(&from, broker.settings());
+    for _ in 0..5 {
+        step(&from, 1..=40).await;
+    }
+    until_seen(&to, 40, 200, LIMIT).await;
+    drop(sending);
+    // A publisher that died between acknowledgement and checkpoint, and a paused one that comes back.
+    superuser(&from).await.batch_execute("UPDATE es_checkpoint SET position = 60").await.unwrap();
+    let _sending = publisher(&from, broker.settings());
+    until_published(&from, LIMIT).await;
+    let _zombie = publisher(&from, broker.settings());
+    step(&from, 1..=40).await;
+    until_seen(&to, 40, 240, LIMIT).await;
+    let records = read_all(&broker, &contracts::topic(from.service()));
+    assert_eq!(records.len(), 240 + 140, "140 events were sent again");
+    assert_eq!(seen(&to).await.events, 240);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_may_start_before_its_producers_topic_exists() {
+    let Some(broker) = take_turn().await else { return };
+    let (here, late, to) = (service("p").await, service("p").await, service("c").await);
+    let ((one, _port), (two, _other_port)) = (mesh_port(&here).await, mesh_port(&late).await);
+    let consumer = noting(&[&here, &late]);
+    let _running = [sequencer(&here), sequencer(&late), publisher(&here, broker.settings())];
+    let _member = member(&to, &consumer, &[one, two], broker.settings());
+    step(&here, 1..=20).await;
+    until_seen(&to, 20, 20, LIMIT).await;
+    step(&late, 1..=20).await;
+    let began = Instant::now();
+    let _publisher = publisher(&late, broker.settings());
+    until_seen(&to, 40, 40, LIMIT).await;
+    println!("a new topic was read after {} ms", began.elapsed().as_millis());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_consumer_leaves_its_group_at_once_and_goes_on_where_it_was() {
+    let Some(broker) = take_turn().await else { return };
+    let (from, to) = (service("p").await, service("c").await);
+    let (peer, _port) = mesh_port(&from).await;
+    let consumer = noting(&[&from]);
+    let _running = [sequencer(&from), publisher(&from, broker.settings())];
+    for round in 1..=3 {
+        let began = Instant::now();
+        let member = member(&to, &consumer, std::slice::from_ref(&peer), broker.settings());
+        step(&from, 1..=30).await;
+        until_seen(&to, 30, 30 * round, LIMIT).await;
+        println!("joined and read after {} ms", began.elapsed().as_millis());
+        drop(member);
+        let began = Instant::now();
+        assert!(bus::kafka::closed(Duration::from_secs(10)).await);
+        println!("closed after {} ms", began.elapsed().as_millis());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_no_event_of_ours_does_not_stop_anything() {
+    let Some(broker) = take_turn().await else { return };
+    let (from, to) = (service("p").await, service("c").await);
+    let (peer, _port) = mesh_port(&from).await;
+    let consumer = noting(&[&from]);
+    let _running = [sequencer(&from), publisher(&from, broker.settings())];
+    let _member = member(&to, &consumer, &[peer], broker.settings());
+    step(&from, 1..=60).await;
+    until_seen(&to, 60, 60, LIMIT).await;
+    let stranger: BaseProducer = broker.config().create().unwrap();
+    let topic = contracts::topic(from.service());
+    let broken = OwnedHeaders::new().insert(Header { key: "ce_id", value: Some("no uuid") });
+    stranger.send(BaseRecord::<str, str>::to(&topic).partition(3).payload("junk")).map_err(drop).unwrap();
+    stranger
+        .send(BaseRecord::<str, str>::to(&topic).partition(4).payload("{}").headers(broken))
+        .map_err(drop)
+        .unwrap();
+    stranger.flush(Duration::from_secs(5)).unwrap();
+    for _ in 0..3 {
+        step(&from, 1..=60).await;
+    }
+    until_seen(&to, 60, 240, LIMIT).await;
+    assert_eq!(backfills(&to, "not an event of its service"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_consumer_pauses_its_partitions_and_misses_nothing() {
+    let Some(broker) = take_turn().await else { return };
+    let (from, to) = (service("p").await, service("c").await);
+    let (peer, _port) = mesh_port(&from).await;
+    let _running = [sequencer(&from), publisher(&from, broker.settings())];
+    for _ in 0..50 {
+        step(&from, 1..=100).await;
+    }
+    until_published(&from, LIMIT).await;
+    let _member = member(&to, &slow(&from), &[peer], broker.settings());
+    until_seen(&to, 100, 5_000, LIMIT).await;
+    assert_eq!(backfills(&to, ""), 0, "the topic is complete, and a pause is no hole");
+}

@@ -1,0 +1,9 @@
+//! The bus against real PostgreSQL and real Kafka.
+
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
+mod kafka_broker;
+mod kafka_consumer;
+mod kafka_faults;
+mod kafka_publisher;
+mod kafka_world;

@@ -1,0 +1,1 @@
+DROP TABLE directory_memberships, directory_organizations, directory_users;

@@ -1,0 +1,202 @@
+//! Settings, read once from the environment. Every one is documented in [`SETTINGS`], which the README's
+//! table is compared with.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+
+/// A setting's name, default and meaning.
+pub struct Setting {
+    pub name: &'static str,
+    pub default: &'static str,
+    pub meaning: &'static str,
+}
+
+macro_rules! settings {
+    ($($name:literal, $default:literal, $meaning:literal;)*) => {
+        /// Every variable that is read, in the order of the README's table.
+        pub const SETTINGS: &[Setting] =
+            &[$(Setting { name: $name, default: $default, meaning: $meaning }),*];
+    };
+}
+
+settings! {
+    "HTTP_ADDRESS", "127.0.0.1:8080", "Front door: address and port.";
+    "MESH_ADDRESS", "127.0.0.1:8081", "Second port, for the mesh: never reachable from outside.";
+    "PUBLIC_URL", "http://localhost:<port>", "How people reach the front door; used in links that are sent out.";
+    "ANNOMESH_DATA", "./.annomesh", "Folder of the private PostgreSQL cluster and the generated secrets (local mode).";
+    "ADMIN_USERNAME", "admin", "Name of the first admin, who is created when there is none.";
+    "ADMIN_EMAIL", "admin@localhost", "E-mail address of the first admin.";
+    "ADMIN_PASSWORD", "generated in local mode", "Password of the first admin; at least 8 characters.";
+    "DATABASE_URL", "a private cluster in local mode", "A role on PostgreSQL 15 or newer that may create databases and roles.";
+    "KAFKA_BROKERS", "none", "Comma-separated brokers; without them consumers read the producers' logs.";
+    "KAFKA_TOPIC_PREFIX", "none", "Before the name of every topic and group, so that several meshes may share a cluster.";
+    "KAFKA_SECURITY_PROTOCOL", "plaintext", "`plaintext`, `sasl_plaintext`, `sasl_ssl` or `ssl`; all but the first need the feature `kafka-tls`.";
+    "KAFKA_SASL_MECHANISM", "none", "Such as `SCRAM-SHA-512`.";
+    "KAFKA_SASL_USERNAME", "none", "User name at the brokers.";
+    "KAFKA_SASL_PASSWORD", "none", "Password at the brokers.";
+    "REDIS_URL", "none", "Shares caches among replicas; without it each process has its own.";
+    "MESH_PEERS", "this process", "Where other services' mesh ports are: `identity=http://host:port,projects=…`.";
+    "MESH_SECRET", "generated in local mode", "At least 32 characters; services prove to one another that they know it.";
+    "WEBHOOKS_ALLOWED_TARGETS", "loopback in local mode, else none", "Comma-separated CIDRs and host names that webhooks may reach although they are not public.";
+    "LOG_FORMAT", "text", "`text` or `json`.";
+    "RUST_LOG", "info, in local mode warn", "Log filter, such as `info,bus=debug`.";
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "none", "Where traces are sent (OTLP over HTTP), such as `http://localhost:4318`.";
+}
+
+/// Variables that begin like this are ours: one that is not in [`SETTINGS`] stops the start.
+const OUR_PREFIXES: &[&str] =
+    &["ANNOMESH_", "ADMIN_", "MESH_", "KAFKA_", "WEBHOOKS_", "HTTP_ADDRESS", "PUBLIC_URL"];
+
+/// The first admin.
+#[derive(Clone)]
+pub struct Admin {
+    pub username: String,
+    pub email: String,
+    pub password: String,
+}
+
+/// Everything that a process is told from outside.
+#[derive(Clone)]
+pub struct Config {
+    /// Everything in one process, with secrets and a database of its own; laxer where that is safe.
+    pub local: bool,
+    pub http_address: SocketAddr,
+    pub mesh_address: SocketAddr,
+    /// No slash at the end.
+    pub public_url: String,
+    pub data: PathBuf,
+    pub admin: Option<Admin>,
+    pub database_url: Option<String>,
+    pub kafka: Option<bus::kafka::Settings>,
+    pub redis_url: Option<String>,
+    pub mesh_peers: BTreeMap<String, String>,
+    /// Empty only in local mode before the launcher has generated one.
+    pub mesh_secret: String,
+    pub webhooks_allowed_targets: Vec<String>,
+    pub log_json: bool,
+    pub log_filter: String,
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Names the variable that is unknown, missing or wrong.
+    #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
+    pub fn from_env(local: bool) -> anyhow::Result<Self> {
+        Self::from_vars(local, std::env::vars())
+    }
+
+    /// Reads settings from name and value pairs.
+    ///
+    /// # Errors
+    /// Names the variable that is unknown, missing or wrong.
+    pub fn from_vars(local: bool, vars: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let mut vars: BTreeMap<String, String> = vars.into_iter().collect();
+        refuse_unknown(vars.keys())?;
+        vars.retain(|_, value| !value.is_empty());
+        let text = |name: &str| vars.get(name).cloned();
+        let address = |name: &str, default: &str| -> anyhow::Result<SocketAddr> {
+            let value = text(name).unwrap_or_else(|| default.to_owned());
+            value.parse().with_context(|| format!("{name}: `{value}` is not an address like 127.0.0.1:8080"))
+        };
+        let http_address = address("HTTP_ADDRESS", "127.0.0.1:8080")?;
+        let mesh_secret = text("MESH_SECRET").unwrap_or_default();
+        if (!local || !mesh_secret.is_empty()) && mesh_secret.len() < 32 {
+            bail!("MESH_SECRET must have at least 32 characters; make one with: openssl rand -hex 32");
+        }
+        let admin = match text("ADMIN_PASSWORD") {
+            Some(password) if password.len() < 8 => bail!("ADMIN_PASSWORD must have at least 8 characters"),
+            Some(password) => Some(Admin {
+                username: text("ADMIN_USERNAME").unwrap_or_else(|| "admin".to_owned()),
+                email: text("ADMIN_EMAIL").unwrap_or_else(|| "admin@localhost".to_owned()),
+                password,
+            }),
+            None => None,
+        };
+        Ok(Self {
+            local,
+            public_url: text("PUBLIC_URL")
+                .map(|url| url.trim_end_matches('/').to_owned())
+                .unwrap_or_else(|| format!("http://localhost:{}", http_address.port())),
+            http_address,
+            mesh_address: address("MESH_ADDRESS", "127.0.0.1:8081")?,
+            data: text("ANNOMESH_DATA").unwrap_or_else(|| "./.annomesh".to_owned()).into(),
+            admin,
+            database_url: text("DATABASE_URL"),
+            kafka: kafka(&vars)?,
+            redis_url: text("REDIS_URL"),
+            mesh_peers: peers(&text("MESH_PEERS").unwrap_or_default())?,
+            mesh_secret,
+            webhooks_allowed_targets: text("WEBHOOKS_ALLOWED_TARGETS")
+                .unwrap_or_else(|| if local { "127.0.0.0/8,::1/128,localhost".to_owned() } else { String::new() })
+                .split(',')
+                .map(|target| target.trim().to_owned())
+                .filter(|target| !target.is_empty())
+                .collect(),
+            log_json: match text("LOG_FORMAT").as_deref() {
+                None | Some("text") => false,
+                Some("json") => true,
+                Some(other) => bail!("LOG_FORMAT: `{other}` is neither `text` nor `json`"),
+            },
+            log_filter: text("RUST_LOG").unwrap_or_else(|| if local { "warn" } else { "info" }.to_owned()),
+            otlp_endpoint: text("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        })
+    }
+
+    /// A service's mesh URL, its name included.
+    pub fn peer_url(&self, service: &str) -> String {
+        let own = || format!("http://{}", self.mesh_address);
+        let base = self.mesh_peers.get(service).cloned().unwrap_or_else(own);
+        format!("{}/{service}", base.trim_end_matches('/'))
+    }
+}
+
+fn refuse_unknown<'a>(names: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
+    // Kubernetes injects these for every service of a namespace, also for one that is called `kafka`.
+    let injected = |name: &str| {
+        name.contains("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.ends_with("_PORT")
+            || name.contains("_PORT_")
+    };
+    for name in names {
+        let ours = OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && name != "ANNOMESH_FAIL_POINT";
+        if ours && !injected(name) && !SETTINGS.iter().any(|setting| setting.name == name) {
+            bail!("{name} is not a setting of Annomesh; see the table in README.md");
+        }
+    }
+    Ok(())
+}
+
+fn kafka(vars: &BTreeMap<String, String>) -> anyhow::Result<Option<bus::kafka::Settings>> {
+    let text = |name: &str| vars.get(name).cloned();
+    let Some(brokers) = text("KAFKA_BROKERS") else {
+        for name in vars.keys().filter(|name| name.starts_with("KAFKA_S")) {
+            if SETTINGS.iter().any(|setting| setting.name == name) {
+                bail!("{name} is set but KAFKA_BROKERS is not");
+            }
+        }
+        return Ok(None);
+    };
+    let security = bus::kafka::Security {
+        protocol: text("KAFKA_SECURITY_PROTOCOL"),
+        mechanism: text("KAFKA_SASL_MECHANISM"),
+        username: text("KAFKA_SASL_USERNAME"),
+        password: text("KAFKA_SASL_PASSWORD"),
+    };
+    let prefix = text("KAFKA_TOPIC_PREFIX").unwrap_or_default();
+    Ok(Some(bus::kafka::Settings { brokers, security, prefix }))
+}
+
+fn peers(text: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    text.split(',')
+        .filter(|entry| !entry.trim().is_empty())
+        .map(|entry| match entry.trim().split_once('=') {
+            Some((name, url)) if url.starts_with("http") => Ok((name.to_owned(), url.to_owned())),
+            _ => bail!("MESH_PEERS: `{entry}` is not like identity=http://host:port"),
+        })
+        .collect()
+}

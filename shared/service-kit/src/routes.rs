@@ -1,0 +1,52 @@
+//! The route table: which service answers which path. The local server and the gateway dispatch by it, and
+//! a test holds every service's OpenAPI document against it.
+
+/// A path and everything below it.
+pub struct Route {
+    pub prefix: &'static str,
+    pub service: &'static str,
+}
+
+macro_rules! table {
+    ($($service:literal: $($prefix:literal)*;)*) => {
+        /// Longest prefix first within a family: the first match decides.
+        pub const TABLE: &[Route] = &[$($(Route { prefix: $prefix, service: $service }),*),*];
+    };
+}
+
+table! {
+    "identity": "/api/auth" "/api/users" "/api/organizations" "/api/memberships" "/api/invitations";
+    "projects": "/api/projects" "/api/labels";
+    "webhooks": "/api/webhooks";
+    "analytics": "/v1/events";
+    "gateway": "/api/server" "/api/schema" "/v1/openapi" "/asyncapi.json" "/schemas" "/assets" "/mesh" "/sign-in"
+        "/sign-out" "/";
+}
+
+/// The service that answers a path.
+pub fn service_of(path: &str) -> Option<&'static str> {
+    TABLE.iter().find(|route| matches(route.prefix, path)).map(|route| route.service)
+}
+
+fn matches(prefix: &str, path: &str) -> bool {
+    match path.strip_prefix(prefix) {
+        Some("") => true,
+        // `/` alone is the page, not everything.
+        Some(rest) => prefix != "/" && rest.starts_with('/'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::service_of;
+
+    #[test]
+    fn a_path_belongs_to_the_service_of_its_prefix() {
+        assert_eq!(service_of("/api/projects/7/"), Some("projects"));
+        assert_eq!(service_of("/api/projectsx"), None);
+        assert_eq!(service_of("/"), Some("gateway"));
+        assert_eq!(service_of("/nothing"), None);
+        assert_eq!(service_of("/v1/events/live"), Some("analytics"));
+    }
+}

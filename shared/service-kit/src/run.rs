@@ -1,0 +1,77 @@
+//! A service as a process of its own: `serve` (the default), `migrate`, `openapi`.
+
+use anyhow::{Context as _, bail};
+use event_store::Clock;
+
+use crate::mesh_token::MeshSecret;
+use crate::start::{Databases, prepare, start};
+use crate::{Config, Service, telemetry};
+
+/// The `main` of a service's binary.
+///
+/// # Errors
+/// Says in one line what is wrong and which setting to change.
+#[expect(clippy::disallowed_methods, reason = "the process's arguments are read here")]
+pub fn run(service: Service) -> anyhow::Result<()> {
+    let command = std::env::args().nth(1).unwrap_or_else(|| "serve".to_owned());
+    if command == "openapi" {
+        println!("{}", service.openapi().to_pretty_json()?);
+        return Ok(());
+    }
+    let config = Config::from_env(false)?;
+    let _telemetry = telemetry::init(&config)?;
+    runtime()?.block_on(async {
+        match command.as_str() {
+            "serve" => serve(config, service).await,
+            "migrate" => migrate(config, service).await,
+            other => bail!("{other}? serve, migrate or openapi"),
+        }
+    })
+}
+
+/// The runtime of a process: two threads are enough, web workers have their own.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+async fn migrate(config: Config, service: Service) -> anyhow::Result<()> {
+    let secret = MeshSecret::new(&config.mesh_secret, Clock::system());
+    let url = database_url(&config)?;
+    prepare(&url, &event_store::bootstrap::database_name(service.name()), &service, &secret).await?;
+    Ok(())
+}
+
+/// Serves until a signal comes, then stops within ten seconds.
+///
+/// # Errors
+/// When the start fails.
+pub async fn serve(config: Config, service: Service) -> anyhow::Result<()> {
+    let databases = Databases::Server(if service.has_store() { database_url(&config)? } else { String::new() });
+    let name = service.name();
+    let running = start(config, Clock::system(), vec![service], databases).await?;
+    tracing::info!("{name} answers on {} and on {} for the mesh", running.config.http_address, running.config.mesh_address);
+    stop_signal().await?;
+    tracing::info!("{name} stops");
+    running.stop().await;
+    Ok(())
+}
+
+fn database_url(config: &Config) -> anyhow::Result<String> {
+    config.database_url.clone().context("DATABASE_URL is not set: name a PostgreSQL server, version 15 or newer")
+}
+
+/// Completes on Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When signals cannot be received.
+pub async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => Ok(result?),
+        _ = terminate.recv() => Ok(()),
+    }
+}

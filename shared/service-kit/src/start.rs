@@ -1,0 +1,270 @@
+//! Makes running services of declared ones: databases, background work, and the HTTP
+//! servers of [`crate::server`].
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use anyhow::Context as _;
+use bus::Peer;
+use diesel_migrations::EmbeddedMigrations;
+use event_store::{Clock, Database, DatabaseUrls, PoolSizes, Store, bootstrap, idempotency, sequencer};
+
+use crate::auth::authenticator::Authenticator;
+use crate::kit::{Kit, Node};
+use crate::mesh_token::MeshSecret;
+use crate::server::{Face, serve};
+use crate::tasks::Tasks;
+use crate::{Config, Service, http_client};
+
+/// The directory's tables.
+pub(crate) const DIRECTORY: EmbeddedMigrations = diesel_migrations::embed_migrations!("migrations");
+
+/// The services of the whole mesh, as far as this process can name them.
+pub const SERVICES: &[&str] = &["identity", "projects", "webhooks", "analytics", "gateway"];
+
+/// Where the services' databases are.
+pub enum Databases {
+    /// On the server of this URL, created and migrated if need be.
+    Server(String),
+    /// Ready, by service.
+    Prepared(HashMap<String, DatabaseUrls>),
+}
+
+/// Running services.
+pub struct Running {
+    pub config: Arc<Config>,
+    pub kits: Vec<Kit>,
+    nodes: Vec<Node>,
+    tasks: Tasks,
+    front: ServerHandle,
+    back: ServerHandle,
+}
+
+impl Running {
+    /// Stops: no new requests, the present ones finish, then the background work ends.
+    pub async fn stop(self) {
+        for node in &self.nodes {
+            node.ready.store(false, Ordering::Relaxed);
+        }
+        // The front door first, then whoever asks the mesh, then the mesh.
+        self.front.stop(true).await;
+        self.tasks.stop().await;
+        self.back.stop(true).await;
+    }
+
+    /// A service's kit.
+    pub fn kit(&self, service: &str) -> Option<&Kit> {
+        self.kits.iter().find(|kit| kit.service == service)
+    }
+}
+
+/// Creates and migrates one service's database.
+///
+/// # Errors
+/// When the server refuses or a migration fails.
+pub async fn prepare(
+    admin_url: &str,
+    database: &str,
+    service: &Service,
+    secret: &MeshSecret,
+) -> anyhow::Result<DatabaseUrls> {
+    let password = |login: &str| hex::encode(secret.derive(&format!("postgresql/{login}")));
+    bootstrap::create(admin_url, database, service.name, password)
+        .await
+        .with_context(|| format!("DATABASE_URL: cannot make the database of {}", service.name))?;
+    let urls = bootstrap::urls(admin_url, database, service.name, password)?;
+    migrate(&urls, service).await?;
+    Ok(urls)
+}
+
+/// Runs a service's pending migrations.
+///
+/// # Errors
+/// When one fails.
+pub async fn migrate(urls: &DatabaseUrls, service: &Service) -> anyhow::Result<()> {
+    let Some((migrations, kinds)) = service.schema() else { return Ok(()) };
+    bootstrap::migrate(urls, migrations(), kinds)
+        .await
+        .with_context(|| format!("cannot migrate the database of {}", service.name))
+}
+
+/// Starts services in this process.
+///
+/// # Errors
+/// Names the setting, address or database that is at fault.
+pub async fn start(
+    mut config: Config,
+    clock: Clock,
+    services: Vec<Service>,
+    databases: Databases,
+) -> anyhow::Result<Running> {
+    policy::validate_all().context("the permission tables")?;
+    let front = bind(config.http_address, "HTTP_ADDRESS")?;
+    let back = bind(config.mesh_address, "MESH_ADDRESS")?;
+    if config.http_address.port() == 0 {
+        config.public_url = format!("http://localhost:{}", front.local_addr()?.port());
+    }
+    config.http_address = front.local_addr()?;
+    config.mesh_address = back.local_addr()?;
+    let config = Arc::new(config);
+    let mesh_secret = MeshSecret::new(&config.mesh_secret, clock.clone());
+    let http = http_client::mesh_client()?;
+    let tasks = Tasks::default();
+    let mut nodes = Vec::new();
+    let mut kits = Vec::new();
+    let urls = match databases {
+        Databases::Prepared(urls) => urls,
+        Databases::Server(admin_url) => {
+            let preparing = services.iter().filter(|service| service.has_store()).map(async |service| {
+                let database = bootstrap::database_name(service.name);
+                let urls = prepare(&admin_url, &database, service, &mesh_secret).await?;
+                anyhow::Ok((service.name.to_owned(), urls))
+            });
+            futures::future::try_join_all(preparing).await?.into_iter().collect()
+        }
+    };
+    let mut faces = Vec::new();
+    let mut starting = Vec::new();
+    for service in services {
+        let node = node(&service, &config, &clock, &mesh_secret, &http)?;
+        let name = service.name;
+        tasks.start(
+            format!("{name}: revocations"),
+            node.authenticator.revocations.clone().follow(peer(name, "identity", &config, &mesh_secret, &http)),
+        );
+        let kit = match urls.get(name) {
+            Some(urls) if service.has_store() => {
+                let database = Database::connect(urls.clone(), PoolSizes::default())
+                    .await
+                    .with_context(|| format!("cannot reach the database of {name}"))?;
+                let store =
+                    Store::new(name, database, service.registry, clock.clone()).reached_at(&config.public_url);
+                Some(Kit {
+                    node: node.clone(),
+                    store,
+                    consumers: Arc::new(service.consumers),
+                    finders: Arc::new(service.finders),
+                })
+            }
+            _ => None,
+        };
+        faces.push(Face {
+            node: node.clone(),
+            kit: kit.clone(),
+            routes: service.routes,
+            mesh: service.mesh_routes,
+            elsewhere: service.elsewhere,
+        });
+        for (work_name, work) in service.node_background {
+            tasks.start(format!("{name}: {work_name}"), work(node.clone()));
+        }
+        if let Some(kit) = kit {
+            starting.push((kit.clone(), service.on_start, service.background, service.logs));
+            kits.push(kit);
+        }
+        nodes.push(node);
+    }
+    let [front, back] = serve(&faces, front, back)?;
+    for (kit, hooks, background, logs) in starting {
+        run_machinery(&kit, logs, &tasks);
+        for hook in hooks {
+            hook(kit.clone()).await.with_context(|| format!("cannot start {}", kit.service))?;
+        }
+        for (name, work) in background {
+            tasks.start(format!("{}: {name}", kit.service), work(kit.clone()));
+        }
+    }
+    for node in &nodes {
+        node.ready.store(true, Ordering::Relaxed);
+    }
+    Ok(Running { config, kits, nodes, tasks, front, back })
+}
+
+fn bind(address: std::net::SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address}: set {variable} to a free address"))
+}
+
+fn peer(from: &'static str, to: &str, config: &Config, secret: &MeshSecret, http: &reqwest::Client) -> Peer {
+    let secret = secret.clone();
+    let credential = Arc::new(move |to: &str| secret.credential(from, to));
+    Peer::new(to, &config.peer_url(to), http.clone(), credential)
+}
+
+fn node(
+    service: &Service,
+    config: &Arc<Config>,
+    clock: &Clock,
+    mesh_secret: &MeshSecret,
+    http: &reqwest::Client,
+) -> anyhow::Result<Node> {
+    let peers = SERVICES
+        .iter()
+        .map(|name| (*name, peer(service.name, name, config, mesh_secret, http)))
+        .collect();
+    Ok(Node {
+        service: service.name,
+        config: config.clone(),
+        clock: clock.clone(),
+        authenticator: Authenticator::new(
+            peer(service.name, "identity", config, mesh_secret, http),
+            clock.clone(),
+            config.redis_url.as_deref(),
+        )?,
+        mesh_secret: mesh_secret.clone(),
+        peers: Arc::new(peers),
+        openapi: service.openapi().to_json().unwrap_or_default().into(),
+        ready: Arc::new(AtomicBool::new(false)),
+        shared: crate::kit::Shared::default(),
+    })
+}
+
+/// Sequencer, publisher, consumers, redrive and housekeeping of one service.
+fn run_machinery(kit: &Kit, logs: Vec<&'static str>, tasks: &Tasks) {
+    let name = kit.service;
+    let owner = format!("{name}/{}", event_store::new_id());
+    let store = &kit.store;
+    tasks.start(format!("{name}: sequencer"), sequencer::run(store.clone(), logs));
+    tasks.start(format!("{name}: listener"), sequencer::listen(store.clone()));
+    tasks.start(format!("{name}: redrive"), bus::consumer::redrive_loop(store.clone(), kit.consumers.to_vec()));
+    tasks.start(format!("{name}: housekeeping"), housekeeping(store.clone()));
+    if let Some(settings) = &kit.config.kafka {
+        tasks.start(
+            format!("{name}: publisher"),
+            bus::publisher::run(store.clone(), settings.clone(), owner.clone()),
+        );
+    }
+    for consumer in kit.consumers.iter() {
+        let peers: Vec<Peer> =
+            consumer.sources().iter().filter_map(|source| kit.peers.get(source).cloned()).collect();
+        match &kit.config.kafka {
+            Some(settings) => tasks.start(
+                consumer.full_name(name),
+                bus::kafka::run(store.clone(), consumer.clone(), peers, settings.clone()),
+            ),
+            None => {
+                for peer in peers {
+                    tasks.start(
+                        format!("{} of {}", consumer.full_name(name), peer.service),
+                        bus::log_source::run(store.clone(), consumer.clone(), peer, owner.clone()),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Forgets idempotency keys after a day.
+async fn housekeeping(store: Store) {
+    loop {
+        let before = store.clock().now() - chrono::TimeDelta::hours(24);
+        if let Err(error) = idempotency::forget(&store, before).await {
+            tracing::warn!(error = event_store::chain(&error), "idempotency keys were not forgotten");
+        }
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
+}
