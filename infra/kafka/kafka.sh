@@ -5,10 +5,10 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 libs="$here/.run/libs"
-run=${KAFKA_RUN_DIR:-"$here/.run"}
-port=${KAFKA_PORT:-19092}
-controller_port=${KAFKA_CONTROLLER_PORT:-$((port + 1))}
-extra=${KAFKA_EXTRA_PROPERTIES:-}
+run=${BROKER_RUN_DIR:-"$here/.run"}
+port=${BROKER_PORT:-19092}
+controller_port=${BROKER_CONTROLLER_PORT:-$((port + 1))}
+extra=${BROKER_EXTRA_PROPERTIES:-}
 
 start_limit_seconds=60
 stop_limit_seconds=12
@@ -117,7 +117,7 @@ log.cleaner.threads=1
 log.cleaner.dedupe.buffer.size=2097152
 PROPERTIES
     if [ -n "$extra" ]; then
-        [ -r "$extra" ] || fail "KAFKA_EXTRA_PROPERTIES names $extra, which cannot be read"
+        [ -r "$extra" ] || fail "BROKER_EXTRA_PROPERTIES names $extra, which cannot be read"
         # The last line of a name counts.
         printf '\n# From %s\n' "$extra" >>"$run/server.properties"
         cat "$extra" >>"$run/server.properties"
@@ -149,7 +149,7 @@ start() {
     find_java
     fetch
     for taken in "$port" "$controller_port"; do
-        if listens "$taken"; then fail "port $taken is in use: set KAFKA_PORT and KAFKA_CONTROLLER_PORT"; fi
+        if listens "$taken"; then fail "port $taken is in use: set BROKER_PORT and BROKER_CONTROLLER_PORT"; fi
     done
     write_properties
     format

@@ -39,7 +39,10 @@ struct Arguments {
 
 fn names() -> clap::builder::PossibleValuesParser {
     let scenarios = Scenario::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-    scenarios.chain([clap::builder::PossibleValue::new("all").help("Every scenario but `build`")]).collect::<Vec<_>>().into()
+    scenarios
+        .chain([clap::builder::PossibleValue::new("all").help("Every scenario but `build`")])
+        .collect::<Vec<_>>()
+        .into()
 }
 
 fn main() -> ExitCode {

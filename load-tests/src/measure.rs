@@ -36,7 +36,8 @@ impl Row {
 
     /// The median of the rounds' own ratios: a machine that slows down slows both halves of a round.
     fn ratio(&self) -> Option<f64> {
-        let ratios: Vec<f64> = self.values.iter().zip(&self.baselines).map(|(ours, raw)| ours / raw).collect();
+        let ratios: Vec<f64> =
+            self.values.iter().zip(&self.baselines).map(|(ours, raw)| ours / raw).collect();
         (!ratios.is_empty()).then(|| median(&ratios))
     }
 
@@ -149,7 +150,8 @@ pub fn fsync(folder: &Path) -> anyhow::Result<Row> {
 
 /// Prints the rows of a scenario as a table.
 pub fn print(scenario: &str, rows: &[Row]) {
-    let head = ["measurement", "value", "unit", "baseline", "ratio", "target", "met", "least..most (| baseline)"];
+    let head =
+        ["measurement", "value", "unit", "baseline", "ratio", "target", "met", "least..most (| baseline)"];
     let lines: Vec<[String; 8]> =
         std::iter::once(head.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect();
     let width = |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
@@ -170,7 +172,8 @@ pub fn print(scenario: &str, rows: &[Row]) {
 pub fn write(folder: &Path, scenario: &str, rows: &[Row]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let path = folder.join(format!("{scenario}.json"));
-    let text = serde_json::to_string_pretty(&json!({ "rows": rows.iter().map(Row::json).collect::<Vec<_>>() }))?;
+    let text =
+        serde_json::to_string_pretty(&json!({ "rows": rows.iter().map(Row::json).collect::<Vec<_>>() }))?;
     std::fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
 }
 

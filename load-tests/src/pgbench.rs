@@ -29,7 +29,13 @@ impl Pgbench {
         let program = if beside.exists() { beside } else { "pgbench".into() };
         let path = folder.join("baseline.sql");
         std::fs::write(&path, format!("{PREPARE}{script}"))?;
-        Ok(Self { program, url: url.to_owned(), script: path, clients, variables: vec!["first=1".to_owned()] })
+        Ok(Self {
+            program,
+            url: url.to_owned(),
+            script: path,
+            clients,
+            variables: vec!["first=1".to_owned()],
+        })
     }
 
     /// Sets a variable that each client begins with.
@@ -69,9 +75,10 @@ pub fn begin(tenant: impl std::fmt::Display) -> String {
 /// A statement of ours as a line of a script, with `values` for `$1`, `$2`, …
 pub fn play(statement: &str, values: &[&str]) -> String {
     // From the last to the first, because `$1` is the beginning of `$10`.
-    let filled = values.iter().enumerate().rev().fold(statement.to_owned(), |text, (index, value)| {
-        text.replace(&format!("${}", index + 1), value)
-    });
+    let filled =
+        values.iter().enumerate().rev().fold(statement.to_owned(), |text, (index, value)| {
+            text.replace(&format!("${}", index + 1), value)
+        });
     debug_assert!(!filled.contains('$'), "a parameter has no value: {filled}");
     filled + ";\n"
 }

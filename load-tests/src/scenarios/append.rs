@@ -35,8 +35,7 @@ pub async fn measure(run: &Run, shape: &Shape) -> anyhow::Result<Vec<Row>> {
     let bench = world.bench(shape.projected, CLIENTS).await?;
     let store = bench.store;
     seed(&store).await?;
-    let baseline =
-        Pgbench::new(&world.folder, &bench.urls.runtime, CLIENTS as u32, &script(shape)?)?;
+    let baseline = Pgbench::new(&world.folder, &bench.urls.runtime, CLIENTS as u32, &script(shape)?)?;
     // It numbers what either side appends.
     let mut background = JoinSet::new();
     background.spawn(sequencer::run(store.clone(), vec![CONTRACTS, EVENTS]));
@@ -97,8 +96,10 @@ fn ours(store: &Store, shape: &Shape, time: Duration) -> anyhow::Result<f64> {
 }
 
 fn clients(store: &Store, events: usize, thread: usize, until: Instant) -> anyhow::Result<u64> {
-    let clients: FuturesUnordered<_> =
-        (thread..CLIENTS).step_by(THREADS).map(|client| append(store, events, client as i64, until)).collect();
+    let clients: FuturesUnordered<_> = (thread..CLIENTS)
+        .step_by(THREADS)
+        .map(|client| append(store, events, client as i64, until))
+        .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(clients.try_fold(0, async |sum, count| Ok(sum + count)))
 }
@@ -141,13 +142,37 @@ fn script(shape: &Shape) -> anyhow::Result<String> {
     let (actor, kind, id, new_id) = (ACTOR.to_string(), "'meter'", ":id::bigint", "gen_random_uuid()");
     let values = [
         // The stream.
-        tenant.clone(), row(kind), row(id), after("version"), after("contract_version"), row("1"), row(":state::text"),
+        tenant.clone(),
+        row(kind),
+        row(id),
+        after("version"),
+        after("contract_version"),
+        row("1"),
+        row(":state::text"),
         // Its private events.
-        each(kind), each(id), rising("version"), each("'Read'"), each("1"), each(&private), each(&actor), each("NULL"),
-        each(new_id), each("now()"),
+        each(kind),
+        each(id),
+        rising("version"),
+        each("'Read'"),
+        each("1"),
+        each(&private),
+        each(&actor),
+        each("NULL"),
+        each(new_id),
+        each("now()"),
         // Its contract events.
-        each(kind), each(id), rising("contract_version"), each(new_id), each("'bench.meter_read.v1'"), each(&contract),
-        each("NULL"), each(&actor), each(new_id), each("NULL"), each("NULL"), each("now()"),
+        each(kind),
+        each(id),
+        rising("contract_version"),
+        each(new_id),
+        each("'bench.meter_read.v1'"),
+        each(&contract),
+        each("NULL"),
+        each(&actor),
+        each(new_id),
+        each("NULL"),
+        each("NULL"),
+        each("now()"),
     ];
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     let mut script = format!("\\set id random(1, {STREAMS})\n{}", begin(TENANT));
@@ -156,7 +181,8 @@ fn script(shape: &Shape) -> anyhow::Result<String> {
          WHERE tenant_id = {tenant} AND kind = 'meter' AND stream_id = :id FOR UPDATE \\gset\n"
     );
     if shape.projected {
-        script += &play(UPSERT, &[":id", ":version::bigint + 1", ":version::bigint * 5", &format!("'{NOTE}'")]);
+        script +=
+            &play(UPSERT, &[":id", ":version::bigint + 1", ":version::bigint * 5", &format!("'{NOTE}'")]);
     }
     script += &play(&statement.replace('\n', " "), &values);
     script += "COMMIT;\n";

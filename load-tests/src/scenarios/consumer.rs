@@ -29,7 +29,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let consumer = Consumer::new("meters", 1).on::<MeterRead>(|unit, envelope, event| {
         Box::pin(async move {
             let id = envelope.stream_id().unwrap_or_default();
-            Ok(bench_aggregate::upsert(unit.tx(), id, envelope.streamversion, event.total, &event.note).await?)
+            Ok(bench_aggregate::upsert(unit.tx(), id, envelope.streamversion, event.total, &event.note)
+                .await?)
         })
     });
     let handler = consumer.handler();
@@ -41,7 +42,9 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
         run.rounds,
         async || ours(&bench.store, &handler, &mut place, Duration::from_secs(run.seconds)).await,
         async || {
-            let back = format!("UPDATE inbox_offset SET next_offset = 0, position = 0 WHERE consumer = '{RAW_CONSUMER}'");
+            let back = format!(
+                "UPDATE inbox_offset SET next_offset = 0, position = 0 WHERE consumer = '{RAW_CONSUMER}'"
+            );
             world.execute(SERVICE, &back).await?;
             Ok(baseline.run(run.seconds)? * BATCH as f64)
         },

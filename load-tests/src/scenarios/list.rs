@@ -24,7 +24,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let mesh = Mesh::start(&world, vec![identity::service(), projects::service()]).await?;
     let user = mesh.register()?;
     fill(&world, &mesh, &user).await?;
-    let urls = event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "projects", |_| "unused".to_owned())?;
+    let urls =
+        event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "projects", |_| "unused".to_owned())?;
     let baseline = Pgbench::new(&world.folder, &urls.runtime, CLIENTS as u32, &script(&user))?;
     ours(mesh.address, &user.token, Duration::from_secs(1))?;
     let (values, baselines) = alternate(

@@ -32,7 +32,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
         Some(_) => None,
         None => Some(Node::start(&world.folder)?),
     };
-    let brokers = run.kafka_brokers.clone().or_else(|| Some(node.as_ref()?.brokers.clone())).unwrap_or_default();
+    let brokers =
+        run.kafka_brokers.clone().or_else(|| Some(node.as_ref()?.brokers.clone())).unwrap_or_default();
     let settings = Settings::new(brokers);
     let bench = world.bench(false, 4).await?;
     fill(&world).await?;
@@ -161,7 +162,9 @@ impl Node {
         let folder = folder.join("kafka");
         let [port, controller_port] = free_ports()?;
         let mut command = script("start", &folder);
-        command.env("KAFKA_PORT", port.to_string()).env("KAFKA_CONTROLLER_PORT", controller_port.to_string());
+        command
+            .env("BROKER_PORT", port.to_string())
+            .env("BROKER_CONTROLLER_PORT", controller_port.to_string());
         let status = command.status().context("cannot run infra/kafka/kafka.sh")?;
         ensure!(status.success(), "no Kafka: set KAFKA_BROKERS, or see infra/kafka/README.md");
         Ok(Self { folder, brokers: format!("127.0.0.1:{port}") })
@@ -178,7 +181,7 @@ impl Drop for Node {
 
 fn script(verb: &str, folder: &Path) -> Command {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/kafka/kafka.sh"));
-    command.arg(verb).env("KAFKA_RUN_DIR", folder).stdout(std::process::Stdio::null());
+    command.arg(verb).env("BROKER_RUN_DIR", folder).stdout(std::process::Stdio::null());
     command
 }
 

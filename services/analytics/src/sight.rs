@@ -58,9 +58,8 @@ impl Sight {
             Scope::Personal => Place::Personal,
             Scope::Organization { organization, .. } => Place::Organization(organization.id),
         };
-        let leads = |role: Option<Role>| {
-            role >= Some(Role::Maintainer) && subject.privilege >= Some(Privilege::User)
-        };
+        let leads =
+            |role: Option<Role>| role >= Some(Role::Maintainer) && subject.privilege >= Some(Privilege::User);
         let whole = match scope {
             _ if subject.privilege == Some(Privilege::Admin) => Whole::Everywhere,
             Scope::All(memberships) => Whole::Organizations(
@@ -136,7 +135,10 @@ mod tests {
         let maintainer = organization(Some(Role::Maintainer));
         assert_eq!(condition(Some(Privilege::User), &maintainer).as_deref(), Some(whole));
         assert_eq!(condition(Some(Privilege::Worker), &maintainer).as_deref(), Some(own));
-        assert_eq!(condition(Some(Privilege::User), &organization(Some(Role::Supervisor))).as_deref(), Some(own));
+        assert_eq!(
+            condition(Some(Privilege::User), &organization(Some(Role::Supervisor))).as_deref(),
+            Some(own)
+        );
     }
 
     #[test]

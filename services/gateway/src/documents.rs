@@ -58,9 +58,9 @@ impl Documents {
 /// # Errors
 /// 503 when one is missing: half a document would look like a smaller API.
 pub async fn all(node: &Node) -> Result<Value, Refusal> {
-    let documents = try_join_all(SERVICES.iter().map(async |service| {
-        Ok::<_, Refusal>((*service, of(node, service).await?))
-    }))
+    let documents = try_join_all(
+        SERVICES.iter().map(async |service| Ok::<_, Refusal>((*service, of(node, service).await?))),
+    )
     .await?;
     Ok(merge(documents.iter().map(|(service, document)| (*service, document.as_ref()))))
 }
@@ -73,10 +73,17 @@ fn merge<'a>(documents: impl Iterator<Item = (&'a str, &'a Value)>) -> Value {
         version = document["openapi"].clone();
         let empty = Map::new();
         let own = document["components"]["schemas"].as_object().unwrap_or(&empty);
-        let taken: Vec<&String> =
-            own.iter().filter(|(name, schema)| schemas.get(*name).is_some_and(|other| other != *schema)).map(|(name, _)| name).collect();
+        let taken: Vec<&String> = own
+            .iter()
+            .filter(|(name, schema)| schemas.get(*name).is_some_and(|other| other != *schema))
+            .map(|(name, _)| name)
+            .collect();
         let renamed = |name: &str| {
-            if taken.iter().any(|other| *other == name) { format!("{service}.{name}") } else { name.to_owned() }
+            if taken.iter().any(|other| *other == name) {
+                format!("{service}.{name}")
+            } else {
+                name.to_owned()
+            }
         };
         for (name, schema) in own {
             schemas.insert(renamed(name), with_references(schema, &renamed));
@@ -100,7 +107,9 @@ fn with_references(value: &Value, renamed: &dyn Fn(&str) -> String) -> Value {
         Value::Object(fields) => fields
             .iter()
             .map(|(name, field)| match field.as_str().and_then(|text| text.strip_prefix(PREFIX)) {
-                Some(schema) if name == "$ref" => (name.clone(), format!("{PREFIX}{}", renamed(schema)).into()),
+                Some(schema) if name == "$ref" => {
+                    (name.clone(), format!("{PREFIX}{}", renamed(schema)).into())
+                }
                 _ => (name.clone(), with_references(field, renamed)),
             })
             .collect::<Map<_, _>>()

@@ -9,5 +9,8 @@ mod watch;
 
 /// Everything that the gateway is made of.
 pub fn service() -> Service {
-    Service::new("gateway").routes(http::routes).node_background("watch", watch::follow::run).elsewhere(proxy::routes)
+    Service::new("gateway")
+        .routes(http::routes)
+        .node_background("watch", watch::follow::run)
+        .elsewhere(proxy::routes)
 }

@@ -64,12 +64,15 @@ fn has_body(request: &HttpRequest) -> bool {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     // HTTP/2 may send a body without announcing it.
-    chunked || length.is_some_and(|length| length != "0") || (length.is_none() && request.version() == Version::HTTP_2)
+    chunked
+        || length.is_some_and(|length| length != "0")
+        || (length.is_none() && request.version() == Version::HTTP_2)
 }
 
 /// What `Connection` names belongs to the connection too.
 fn passes(name: &HeaderName, connection: &[String]) -> bool {
-    !HOP_BY_HOP.contains(&name.as_str()) && !connection.iter().any(|named| name.as_str().eq_ignore_ascii_case(named))
+    !HOP_BY_HOP.contains(&name.as_str())
+        && !connection.iter().any(|named| name.as_str().eq_ignore_ascii_case(named))
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
@@ -92,10 +95,10 @@ fn request_headers(request: &HttpRequest) -> reqwest::header::HeaderMap {
     let host = auth::host(request).to_owned();
     headers.remove("host");
     add(&mut headers, "host", host.as_bytes());
-    let forwarded_for = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let client = request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
     let forwarded_for =
-        if forwarded_for.is_empty() { client } else { format!("{forwarded_for}, {client}") };
+        headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let client = request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
+    let forwarded_for = if forwarded_for.is_empty() { client } else { format!("{forwarded_for}, {client}") };
     for (name, value) in [
         ("x-forwarded-for", forwarded_for),
         ("x-forwarded-proto", request.connection_info().scheme().to_owned()),
@@ -121,7 +124,9 @@ fn add(headers: &mut reqwest::header::HeaderMap, name: &str, value: &[u8]) {
 
 /// A request's body as a stream that may be read on another thread: the client's connections belong to whoever
 /// opened them.
-fn detached(mut payload: web::Payload) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+fn detached(
+    mut payload: web::Payload,
+) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(PIECES);
     // Ends with the request: when the payload ends, or when nobody reads any more.
     rt::spawn(async move {
@@ -132,7 +137,10 @@ fn detached(mut payload: web::Payload) -> impl futures::Stream<Item = Result<Byt
             }
         }
     });
-    stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|piece| (piece, receiver)) })
+    stream::unfold(
+        receiver,
+        |mut receiver| async move { receiver.recv().await.map(|piece| (piece, receiver)) },
+    )
 }
 
 fn response(answer: reqwest::Response) -> HttpResponse {
@@ -148,11 +156,14 @@ fn response(answer: reqwest::Response) -> HttpResponse {
         }
     }
     // These answers have no body, and a chunked one of no length would be one.
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || answer.content_length() == Some(0) {
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || answer.content_length() == Some(0)
+    {
         return response.finish();
     }
     if let Some(length) = answer.content_length() {
         response.no_chunking(length);
     }
-    response.streaming(answer.bytes_stream().map_err(|error| std::io::Error::other(event_store::chain(&error))))
+    response
+        .streaming(answer.bytes_stream().map_err(|error| std::io::Error::other(event_store::chain(&error))))
 }

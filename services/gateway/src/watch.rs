@@ -151,7 +151,8 @@ impl Seen {
     /// Marks which consumers are past which events.
     fn mark_taken(&mut self, now: DateTime<Utc>) {
         let serial = self.serial;
-        let consumers: Vec<_> = self.services.values().filter_map(Look::status).flat_map(|s| &s.consumers).collect();
+        let consumers: Vec<_> =
+            self.services.values().filter_map(Look::status).flat_map(|s| &s.consumers).collect();
         for passing in &mut self.events {
             for consumer in &consumers {
                 let past = consumer.source == passing.envelope.service()

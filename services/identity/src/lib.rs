@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod default_tenant;
 pub mod domain;
 pub mod http;
 pub mod passwords;
@@ -11,7 +12,8 @@ mod signing_keys;
 mod start;
 mod steps;
 
-use contracts::TenantId;
+pub use default_tenant::{DEFAULT_TENANT, DEFAULT_TENANT_NAME};
+
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use service_kit::Service;
 
@@ -23,12 +25,6 @@ use domain::user::User;
 use projections::{accounts, directory, sessions, tenants};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
-
-/// The tenant that every deployment starts with: version 5 of `default` in the namespace of the nil UUID.
-pub const DEFAULT_TENANT: TenantId =
-    TenantId(uuid::Uuid::from_u128(0xc383_e082_c957_5d44_8307_64f6_67cb_0347));
-/// Its name.
-pub const DEFAULT_TENANT_NAME: &str = "default";
 
 /// Identity: read this and you know the service.
 pub fn service() -> Service {
@@ -56,15 +52,4 @@ pub fn service() -> Service {
         .find("organization", http::find::organization)
         .find("membership", http::find::membership)
         .on_start(start::prepare)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_tenant_has_a_well_known_id() {
-        let expected = uuid::Uuid::new_v5(&uuid::Uuid::nil(), DEFAULT_TENANT_NAME.as_bytes());
-        assert_eq!(DEFAULT_TENANT.0, expected);
-    }
 }

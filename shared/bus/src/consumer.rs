@@ -43,12 +43,11 @@ impl Consumer {
     /// Takes events of one type in; the type names its publisher.
     pub fn on<E: ContractEvent>(mut self, handle: On<E>) -> Self {
         self.reads(E::SERVICE);
-        let handler: Handler = Arc::new(move |unit, envelope| {
-            match serde_json::from_str::<E>(envelope.data.get()) {
+        let handler: Handler =
+            Arc::new(move |unit, envelope| match serde_json::from_str::<E>(envelope.data.get()) {
                 Ok(event) => handle(unit, envelope, event),
                 Err(error) => Box::pin(async move { Err(error.into()) }),
-            }
-        });
+            });
         self.by_type.insert(E::TYPE, handler);
         self
     }
@@ -107,11 +106,9 @@ impl Consumer {
     /// One handler for all: an event of a type that nobody here knows is taken in and changes nothing.
     pub fn handler(&self) -> Handler {
         let (by_type, rest) = (self.by_type.clone(), self.rest.clone());
-        Arc::new(move |unit, envelope| {
-            match by_type.get(envelope.event_type.as_str()).or(rest.as_ref()) {
-                Some(handler) => handler(unit, envelope),
-                None => Box::pin(async { Ok(()) }),
-            }
+        Arc::new(move |unit, envelope| match by_type.get(envelope.event_type.as_str()).or(rest.as_ref()) {
+            Some(handler) => handler(unit, envelope),
+            None => Box::pin(async { Ok(()) }),
         })
     }
 }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
+use event_store::Store;
 use event_store::inbox::{self, Handler, Move, Place};
 use event_store::lease::Lease;
 use event_store::log::LogFilter;
-use event_store::Store;
 
 use crate::consumer::{ConsumeError, Consumer};
 use crate::peer::Peer;
@@ -39,7 +39,9 @@ pub async fn run(store: Store, consumer: Consumer, peer: Peer, owner: String) {
         .await;
         if let Err(error) = outcome {
             tracing::warn!(
-                consumer = name, source = peer.service, error = event_store::chain(&error),
+                consumer = name,
+                source = peer.service,
+                error = event_store::chain(&error),
                 "cannot follow the log; trying again"
             );
         }
@@ -47,12 +49,7 @@ pub async fn run(store: Store, consumer: Consumer, peer: Peer, owner: String) {
     }
 }
 
-async fn follow(
-    store: &Store,
-    name: &str,
-    handler: &Handler,
-    peer: &Peer,
-) -> Result<(), ConsumeError> {
+async fn follow(store: &Store, name: &str, handler: &Handler, peer: &Peer) -> Result<(), ConsumeError> {
     let mut place = inbox::place(store, name, &topic(&peer.service), 0).await?;
     loop {
         place = step(store, name, handler, peer, place, WAIT).await?.0;

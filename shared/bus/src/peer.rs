@@ -76,7 +76,10 @@ impl Peer {
         request: reqwest::RequestBuilder,
     ) -> Result<T, PeerError> {
         let response = self.send(request).await?;
-        response.json().await.map_err(|source| PeerError::Unreachable { service: self.service.clone(), source })
+        response
+            .json()
+            .await
+            .map_err(|source| PeerError::Unreachable { service: self.service.clone(), source })
     }
 
     /// A page of the peer's contract log; waits up to `wait` for the first event after `after`.
@@ -104,7 +107,12 @@ impl Peer {
 
     /// A stream by its id, after the peer has numbered everything that it has committed; `None` when there is
     /// no such stream.
-    pub async fn stream(&self, tenant: TenantId, kind: &str, id: i64) -> Result<Option<StreamHead>, PeerError> {
+    pub async fn stream(
+        &self,
+        tenant: TenantId,
+        kind: &str,
+        id: i64,
+    ) -> Result<Option<StreamHead>, PeerError> {
         self.find_stream(tenant, kind, ("id", &id.to_string())).await
     }
 

@@ -17,11 +17,10 @@ pub fn document() -> Value {
                 "bindings": { "kafka": { "partitions": crate::PARTITIONS, "bindingVersion": "0.5.0" } }
             })
         });
-        channel["messages"][event.name] =
-            json!({ "$ref": format!("#/components/messages/{}", event.name) });
-        operations.entry(event.service).or_insert_with(|| {
-            json!({ "action": "send", "channel": { "$ref": format!("#/channels/{}", event.service) } })
-        });
+        channel["messages"][event.name] = json!({ "$ref": format!("#/components/messages/{}", event.name) });
+        operations.entry(event.service).or_insert_with(
+            || json!({ "action": "send", "channel": { "$ref": format!("#/channels/{}", event.service) } }),
+        );
         messages.insert(
             event.name.to_owned(),
             json!({

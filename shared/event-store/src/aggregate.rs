@@ -70,7 +70,11 @@ pub(crate) fn split_event(event: &impl Serialize) -> serde_json::Result<(String,
     let mut value = serde_json::to_value(event)?;
     let name = match value.get_mut("type").map(Value::take) {
         Some(Value::String(name)) => name,
-        _ => return Err(serde::de::Error::custom("an event needs #[serde(tag = \"type\", content = \"data\")]")),
+        _ => {
+            return Err(serde::de::Error::custom(
+                "an event needs #[serde(tag = \"type\", content = \"data\")]",
+            ));
+        }
     };
     Ok((name, value.get_mut("data").map(Value::take).unwrap_or(Value::Null)))
 }

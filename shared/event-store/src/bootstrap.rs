@@ -42,7 +42,8 @@ fn at(admin_url: &str, database: &str, login: Option<(&str, &str)>) -> Result<St
     url.set_path(&format!("/{database}"));
     if let Some((name, password)) = login {
         url.set_username(name).map_err(|()| bad(&"an URL like postgresql://role@host/ is needed"))?;
-        url.set_password(Some(password)).map_err(|()| bad(&"an URL like postgresql://role@host/ is needed"))?;
+        url.set_password(Some(password))
+            .map_err(|()| bad(&"an URL like postgresql://role@host/ is needed"))?;
     }
     Ok(url.into())
 }
@@ -151,7 +152,8 @@ mod tests {
     #[test]
     fn roles_reach_the_database_by_socket_and_by_tcp() {
         let socket = urls("postgresql://annomesh@%2Frun%2Fpg/postgres", "db", "projects", |_| "s".into());
-        let tcp = urls("postgresql://root:x@127.0.0.1:5432/postgres", "db", "projects", |_| "s".into()).unwrap();
+        let tcp =
+            urls("postgresql://root:x@127.0.0.1:5432/postgres", "db", "projects", |_| "s".into()).unwrap();
         assert_eq!(socket.unwrap().runtime, "postgresql://projects_runtime:s@%2Frun%2Fpg/db");
         assert_eq!(tcp.kernel, "postgresql://projects_kernel:s@127.0.0.1:5432/db");
     }

@@ -136,7 +136,10 @@ fn pool(url: &str, size: usize) -> Result<Pool<AsyncPgConnection>, StoreError> {
     config.custom_setup = Box::new(move |url| {
         let (home, url) = (home.clone(), url.to_owned());
         async move {
-            #[expect(clippy::disallowed_methods, reason = "the connection's driver must live on this runtime")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the connection's driver must live on this runtime"
+            )]
             let established = home.spawn(async move { AsyncPgConnection::establish(&url).await });
             established.await.unwrap_or_else(|stopped| {
                 Err(ConnectionError::BadConnection(format!("the runtime is shutting down: {stopped}")))
@@ -161,7 +164,10 @@ pub struct Tx {
 }
 
 impl Tx {
-    async fn begin(connection: Object<AsyncPgConnection>, tenant: Option<TenantId>) -> Result<Self, StoreError> {
+    async fn begin(
+        connection: Object<AsyncPgConnection>,
+        tenant: Option<TenantId>,
+    ) -> Result<Self, StoreError> {
         // The guard exists before the first await: a drop during BEGIN closes the connection too.
         let mut tx = Self { connection: Some(connection), open: true };
         match tenant {

@@ -24,7 +24,9 @@ pub enum StoreError {
     #[error("the database is not available: {0}")]
     Unavailable(String),
     /// The database role could pass row-level security.
-    #[error("the database role {0} is a superuser, bypasses row-level security or owns the tables; use a plain role")]
+    #[error(
+        "the database role {0} is a superuser, bypasses row-level security or owns the tables; use a plain role"
+    )]
     PrivilegedRole(String),
     /// Stored data does not have the shape that the code expects.
     #[error("stored data cannot be read: {0}")]
@@ -53,7 +55,9 @@ impl From<DieselError> for StoreError {
         use DatabaseErrorKind as Kind;
         let (kind, details) = match &error {
             DieselError::DatabaseError(kind, details) => (kind, details),
-            DieselError::BrokenTransactionManager => return Self::Unavailable("the connection broke".to_owned()),
+            DieselError::BrokenTransactionManager => {
+                return Self::Unavailable("the connection broke".to_owned());
+            }
             _ => return Self::Database(error),
         };
         let text = details.message();
@@ -69,7 +73,9 @@ impl From<DieselError> for StoreError {
             // Diesel keeps no SQLSTATE, so these are told by PostgreSQL's words; see `bootstrap::create`, which
             // sees to it that they are English.
             _ if text == "deadlock detected" => Self::Collision(error),
-            _ if UNAVAILABLE.iter().any(|words| text.starts_with(words)) => Self::Unavailable(text.to_owned()),
+            _ if UNAVAILABLE.iter().any(|words| text.starts_with(words)) => {
+                Self::Unavailable(text.to_owned())
+            }
             _ => Self::Database(error),
         }
     }

@@ -21,7 +21,8 @@ pub fn visit(name: &str) {
         && left.fetch_sub(1, Ordering::SeqCst) == 1
     {
         // The standard library cannot send a signal; `kill` can.
-        let killed = std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
+        let killed =
+            std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
         tracing::error!("the fail point {name} could not kill the process: {killed:?}");
         std::process::abort();
     }

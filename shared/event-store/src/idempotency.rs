@@ -61,7 +61,12 @@ pub(crate) async fn claim(tx: &mut Tx, context: &Context, key: &Key) -> Result<O
 }
 
 /// Keeps the answer for the next time.
-pub(crate) async fn settle(tx: &mut Tx, context: &Context, key: &Key, answer: String) -> Result<(), StoreError> {
+pub(crate) async fn settle(
+    tx: &mut Tx,
+    context: &Context,
+    key: &Key,
+    answer: String,
+) -> Result<(), StoreError> {
     Sql::fixed(
         "UPDATE es_idempotency SET answer = $4::text::json WHERE tenant_id = $1 AND user_id = $2 AND key = $3",
     )

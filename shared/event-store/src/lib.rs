@@ -31,8 +31,8 @@ pub use idempotency::Key;
 pub use outgoing::Outgoing;
 pub use sql::Sql;
 pub use store::{
-    Applied, Change, Context, ExecuteError, Executed, HasStoreError, Projection, Registration, Registry, Store,
-    Unit,
+    Applied, Change, Context, ExecuteError, Executed, HasStoreError, Projection, Registration, Registry,
+    Store, Unit,
 };
 
 /// An error with all its causes, on one line.

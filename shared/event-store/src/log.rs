@@ -90,9 +90,10 @@ pub async fn read(store: &Store, after: i64, limit: i64, filter: &LogFilter) -> 
     }
     let mut tx = store.database.kernel().await?;
     // The head first: a page that ends below it is cut by the limit, not by what was not there yet.
-    let Bounds { head }: Bounds = Sql::fixed("SELECT position AS head FROM es_head WHERE log = 'es_contract'")
-        .get_result(&mut *tx)
-        .await?;
+    let Bounds { head }: Bounds =
+        Sql::fixed("SELECT position AS head FROM es_head WHERE log = 'es_contract'")
+            .get_result(&mut *tx)
+            .await?;
     let upto = head.min(after.saturating_add(limit));
     let unfiltered = filter.types.is_empty() && filter.tenant.is_none();
     let rows: Vec<Row> = if unfiltered {

@@ -62,7 +62,8 @@ pub(crate) async fn rebuild<A: Aggregate>(
     apply: Apply<A>,
 ) -> Result<u64, StoreError> {
     let shadow = Shadow::create(store, tables).await?;
-    let mut replay = Replay::<A> { store: store.clone(), apply, position: 0, applied: 0, states: HashMap::new() };
+    let mut replay =
+        Replay::<A> { store: store.clone(), apply, position: 0, applied: 0, states: HashMap::new() };
     loop {
         let mut tx = shadow.begin().await?;
         let count = replay.page(&mut tx).await?;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use contracts::TenantId;
 use diesel::sql_types::{BigInt, Nullable, SmallInt, Text, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
@@ -45,7 +45,14 @@ pub struct Context {
 impl Context {
     /// The mesh acts by itself, in a tenant.
     pub fn mesh(tenant: TenantId) -> Self {
-        Self { tenant, actor: None, acting_for: None, correlation: new_id(), causation: None, traceparent: None }
+        Self {
+            tenant,
+            actor: None,
+            acting_for: None,
+            correlation: new_id(),
+            causation: None,
+            traceparent: None,
+        }
     }
 }
 
@@ -344,12 +351,11 @@ async fn take_ids(tx: &mut Tx, kind: &'static str, count: usize) -> Result<Vec<i
         #[diesel(sql_type = BigInt)]
         id: i64,
     }
-    let rows: Vec<Row> =
-        Sql::fixed("SELECT nextval($1::text::regclass) AS id FROM generate_series(1, $2)")
-            .bind::<Text>(id_sequence(kind))
-            .bind::<BigInt>(count as i64)
-            .load(&mut **tx)
-            .await?;
+    let rows: Vec<Row> = Sql::fixed("SELECT nextval($1::text::regclass) AS id FROM generate_series(1, $2)")
+        .bind::<Text>(id_sequence(kind))
+        .bind::<BigInt>(count as i64)
+        .load(&mut **tx)
+        .await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
@@ -571,7 +577,8 @@ impl Unit {
         }
         if version != base_version {
             let text = serde_json::to_string(&state).map_err(StoreError::from)?;
-            self.streams.insert((self.context.tenant, A::KIND, id), (version, contract_version, text.clone()));
+            self.streams
+                .insert((self.context.tenant, A::KIND, id), (version, contract_version, text.clone()));
             self.buffer.stream::<A>(self.context.tenant, id, version, contract_version, text);
         }
         Ok(Executed { state, version, contract_version })
@@ -631,11 +638,22 @@ impl Unit {
         self.contested
     }
 
+    /// Writes the event rows; returns whether there were any.
+    async fn finish(&mut self) -> Result<bool, StoreError> {
+        let wrote_events = self.buffer.flush(&mut self.tx, self.context.tenant).await?;
+        if !wrote_events {
+            // When a statement has failed and nobody minded, PostgreSQL answers COMMIT by rolling back, without
+            // an error. Any statement brings it to light.
+            self.tx.batch_execute("SELECT").await?;
+        }
+        Ok(wrote_events)
+    }
+
     /// Writes the event rows, commits, and wakes the sequencer.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         crate::fail_point!("es.append.before_rows");
         let wrote_jobs = self.buffer.jobs;
-        let wrote_events = match self.buffer.flush(&mut self.tx, self.context.tenant).await {
+        let wrote_events = match self.finish().await {
             Ok(wrote_events) => wrote_events,
             Err(error) => {
                 self.rollback().await;

@@ -200,8 +200,9 @@ pub fn credential(request: &HttpRequest) -> Result<Option<Credential>, Refusal> 
         return match scheme.to_ascii_lowercase().as_str() {
             "token" => Ok(Some(Credential::Token(value.to_owned()))),
             "bearer" => Ok(Some(Credential::Bearer(value.to_owned()))),
-            "basic" => basic(value).map(Some).ok_or_else(|| {
-                Refusal { text: crate::refusal::Text::Detail("Invalid basic header.".into()), ..Refusal::invalid_token() }
+            "basic" => basic(value).map(Some).ok_or_else(|| Refusal {
+                text: crate::refusal::Text::Detail("Invalid basic header.".into()),
+                ..Refusal::invalid_token()
             }),
             _ => Err(Refusal::invalid_token()),
         };

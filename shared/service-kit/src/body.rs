@@ -20,7 +20,8 @@ pub struct Nothing {}
 /// # Errors
 /// 415 for another media type, 400 with Django REST framework's texts for anything that does not fit.
 pub fn parse<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8]) -> Result<T, Refusal> {
-    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media_type =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = media_type.split(';').next().unwrap_or("").trim();
     if !bytes.is_empty() && !essence.is_empty() && !essence.ends_with("json") {
         return Err(Refusal::new(

@@ -133,7 +133,9 @@ impl Config {
             mesh_peers: peers(&text("MESH_PEERS").unwrap_or_default())?,
             mesh_secret,
             webhooks_allowed_targets: text("WEBHOOKS_ALLOWED_TARGETS")
-                .unwrap_or_else(|| if local { "127.0.0.0/8,::1/128,localhost".to_owned() } else { String::new() })
+                .unwrap_or_else(|| {
+                    if local { "127.0.0.0/8,::1/128,localhost".to_owned() } else { String::new() }
+                })
                 .split(',')
                 .map(|target| target.trim().to_owned())
                 .filter(|target| !target.is_empty())
@@ -159,11 +161,14 @@ impl Config {
 fn refuse_unknown<'a>(names: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
     // Kubernetes injects these for every service of a namespace, also for one that is called `kafka`.
     let injected = |name: &str| {
-        name.contains("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.ends_with("_PORT")
+        name.contains("_SERVICE_HOST")
+            || name.contains("_SERVICE_PORT")
+            || name.ends_with("_PORT")
             || name.contains("_PORT_")
     };
     for name in names {
-        let ours = OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && name != "ANNOMESH_FAIL_POINT";
+        let ours =
+            OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && name != "ANNOMESH_FAIL_POINT";
         if ours && !injected(name) && !SETTINGS.iter().any(|setting| setting.name == name) {
             bail!("{name} is not a setting of Annomesh; see the table in README.md");
         }

@@ -39,7 +39,9 @@ pub fn consumer() -> Consumer {
             Box::pin(async move { Ok(put_organization(unit.tx(), &event.organization).await?) })
         })
         .on::<facts::OrganizationDeleted>(|unit, _, event| {
-            Box::pin(async move { Ok(delete(unit.tx(), "directory_organizations", event.organization.id).await?) })
+            Box::pin(
+                async move { Ok(delete(unit.tx(), "directory_organizations", event.organization.id).await?) },
+            )
         })
         .on::<facts::MembershipCreated>(|unit, _, event| {
             Box::pin(async move { Ok(put_membership(unit.tx(), &event.membership).await?) })
@@ -48,7 +50,9 @@ pub fn consumer() -> Consumer {
             Box::pin(async move { Ok(put_membership(unit.tx(), &event.membership).await?) })
         })
         .on::<facts::MembershipDeleted>(|unit, _, event| {
-            Box::pin(async move { Ok(delete(unit.tx(), "directory_memberships", event.membership.id).await?) })
+            Box::pin(
+                async move { Ok(delete(unit.tx(), "directory_memberships", event.membership.id).await?) },
+            )
         })
 }
 

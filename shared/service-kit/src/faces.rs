@@ -40,7 +40,8 @@ pub async fn layer(
     let span = tracing::info_span!(
         "http", otel.name = %format!("{} {}", request.method(), request.path()), request.id = %id.0
     );
-    let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let parent =
+        request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     telemetry::continue_trace(&span, parent.as_deref());
     let path = request.path().to_owned();
     let face = face_of(&path);
@@ -49,7 +50,11 @@ pub async fn layer(
     let started = std::time::Instant::now();
     let mut response = async {
         let refused_version = || {
-            Refusal::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", "Invalid version in \"Accept\" header.")
+            Refusal::new(
+                StatusCode::NOT_ACCEPTABLE,
+                "not_acceptable",
+                "Invalid version in \"Accept\" header.",
+            )
         };
         // The router insists on being the only one who holds the request: no copy of it may be kept here.
         let response = match version_refused && face == Face::Cvat {
@@ -72,7 +77,10 @@ pub async fn layer(
     let status = response.status();
     if status.is_client_error() && response.response().error().is_none() {
         // A router's own answer has no body of ours.
-        let empty = matches!(response.response().body().size(), actix_web::body::BodySize::Sized(0) | actix_web::body::BodySize::None);
+        let empty = matches!(
+            response.response().body().size(),
+            actix_web::body::BodySize::Sized(0) | actix_web::body::BodySize::None
+        );
         if empty {
             let rendered = span.in_scope(|| generic(status)(face));
             response = response.into_response(rendered);
@@ -96,7 +104,11 @@ pub async fn layer(
     tracing::debug!(
         parent: &span, http.status = status.as_u16(), duration_us = started.elapsed().as_micros() as u64, "{path}"
     );
-    crate::metrics::observe_request(crate::routes::service_of(&path).unwrap_or("none"), status, started.elapsed());
+    crate::metrics::observe_request(
+        crate::routes::service_of(&path).unwrap_or("none"),
+        status,
+        started.elapsed(),
+    );
     Ok(response)
 }
 

@@ -3,8 +3,8 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::{Consumer, Peer};
@@ -83,7 +83,8 @@ impl Kit {
     fn follower(&self, source: &str) -> Option<String> {
         let reads = |consumer: &&Consumer| consumer.sources().contains(&source);
         let mut readers = self.consumers.iter().filter(reads);
-        let directory = self.consumers.iter().filter(reads).find(|consumer| consumer.name() == directory::CONSUMER);
+        let directory =
+            self.consumers.iter().filter(reads).find(|consumer| consumer.name() == directory::CONSUMER);
         directory.or_else(|| readers.next()).map(|consumer| consumer.full_name(self.service))
     }
 
@@ -105,7 +106,9 @@ impl Kit {
         }
         match self.peer(source)?.stream(tenant, kind, id).await {
             Ok(None) => Ok(false),
-            Ok(Some(head)) => self.await_version(tenant, source, kind, head.id, head.contract_version).await.map(|()| true),
+            Ok(Some(head)) => {
+                self.await_version(tenant, source, kind, head.id, head.contract_version).await.map(|()| true)
+            }
             Err(error) => Err(late(&error)),
         }
     }
@@ -151,7 +154,9 @@ impl Kit {
                 Progress::At(at) if at >= version => return Ok(()),
                 Progress::At(_) => {}
                 Progress::Parked => {
-                    return Err(Refusal::unavailable(format!("News of {kind} {id} could not be taken in yet.")));
+                    return Err(Refusal::unavailable(format!(
+                        "News of {kind} {id} could not be taken in yet."
+                    )));
                 }
             }
             if tokio::time::Instant::now() >= deadline {

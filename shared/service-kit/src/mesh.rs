@@ -239,8 +239,10 @@ async fn rebuild(_: PeerCaller, kit: web::Data<Kit>, command: web::Json<RebuildC
 }
 
 async fn rebuild_fed(kit: &Kit, name: &str) -> Result<u64, Refusal> {
-    let consumer = kit.consumers.iter().find(|consumer| consumer.name() == name).ok_or_else(Refusal::not_found)?;
-    let peers = consumer.sources().iter().map(|source| kit.peer(source).cloned()).collect::<Result<Vec<_>, _>>()?;
+    let consumer =
+        kit.consumers.iter().find(|consumer| consumer.name() == name).ok_or_else(Refusal::not_found)?;
+    let peers =
+        consumer.sources().iter().map(|source| kit.peer(source).cloned()).collect::<Result<Vec<_>, _>>()?;
     bus::rebuild::rebuild(&kit.store, consumer, &peers).await.map_err(|error| {
         tracing::error!(projection = name, error = event_store::chain(&error), "the rebuild failed");
         Refusal::unavailable(format!("The rebuild failed and changed nothing: {error}"))

@@ -43,7 +43,9 @@ impl Selection {
             slug = Some(header);
         }
         match (slug, id) {
-            (Some(_), Some(_)) => conflict("You cannot specify \"org_id\" query parameter with \"org\" query parameter or \"X-Organization\" HTTP header at the same time."),
+            (Some(_), Some(_)) => conflict(
+                "You cannot specify \"org_id\" query parameter with \"org\" query parameter or \"X-Organization\" HTTP header at the same time.",
+            ),
             (None, Some(id)) if id.is_empty() => Ok(Self::Personal),
             (None, Some(id)) => match id.parse() {
                 Ok(id) => Ok(Self::Id(id)),
@@ -71,7 +73,10 @@ pub enum Scope {
     /// Everything that the caller may see; holds the memberships.
     All(Vec<(i64, Role)>),
     Personal,
-    Organization { organization: Organization, role: Option<Role> },
+    Organization {
+        organization: Organization,
+        role: Option<Role>,
+    },
 }
 
 impl Scope {
@@ -133,15 +138,19 @@ impl Kit {
         Ok(Scope::Organization { organization, role })
     }
 
-    async fn late_organization(&self, caller: &Caller, selection: &Selection) -> Result<Organization, Refusal> {
+    async fn late_organization(
+        &self,
+        caller: &Caller,
+        selection: &Selection,
+    ) -> Result<Organization, Refusal> {
         let (name, known) = match selection {
-            Selection::Slug(slug) => (
-                slug.clone(),
-                self.await_named(caller.tenant(), "identity", "organization", slug).await?,
-            ),
-            Selection::Id(id) => {
-                (id.to_string(), self.await_stream(caller.tenant(), "identity", "organization", *id).await?.then_some(*id))
+            Selection::Slug(slug) => {
+                (slug.clone(), self.await_named(caller.tenant(), "identity", "organization", slug).await?)
             }
+            Selection::Id(id) => (
+                id.to_string(),
+                self.await_stream(caller.tenant(), "identity", "organization", *id).await?.then_some(*id),
+            ),
             _ => (String::new(), None),
         };
         let mut tx = self.store.database().tenant(caller.tenant()).await?;
@@ -200,7 +209,11 @@ impl Kit {
     }
 
     /// The context of a thing that exists, from its own organization; the request's is ignored.
-    pub async fn context_of(&self, caller: &Caller, organization_id: Option<i64>) -> Result<Context, Refusal> {
+    pub async fn context_of(
+        &self,
+        caller: &Caller,
+        organization_id: Option<i64>,
+    ) -> Result<Context, Refusal> {
         match organization_id {
             None => Ok(Context::Sandbox),
             Some(id) => Ok(Context::Organization { id, role: self.role(caller, id).await? }),

@@ -80,10 +80,7 @@ impl Refusal {
 
     /// 503: try again in a moment.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Self {
-            retry_after: Some(1),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
-        }
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
     }
 
     /// Writes the cause of a server error to the log, once.
@@ -145,7 +142,9 @@ impl From<StoreError> for Refusal {
         let detail = error.to_string();
         let mut refusal = match &error {
             StoreError::Conflict { .. } => Self::new(StatusCode::CONFLICT, "version_conflict", detail),
-            StoreError::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail),
+            StoreError::KeyReused => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
+            }
             StoreError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail),
             StoreError::Unavailable(_) | StoreError::Collision(_) | StoreError::Fenced(_) => {
                 Self::unavailable("The service is busy or its database is away; try again.")
@@ -175,7 +174,9 @@ impl<E: DomainError> From<ExecuteError<E>> for Refusal {
                     Refused::Forbidden => StatusCode::FORBIDDEN,
                 };
                 match refusal.field() {
-                    Some(field) => Self { status, code: refusal.code(), ..Self::field(field, refusal.to_string()) },
+                    Some(field) => {
+                        Self { status, code: refusal.code(), ..Self::field(field, refusal.to_string()) }
+                    }
                     None => Self::new(status, refusal.code(), refusal.to_string()),
                 }
             }

@@ -20,7 +20,7 @@ table! {
     "webhooks": "/api/webhooks";
     "analytics": "/v1/events";
     "gateway": "/api/server" "/api/schema" "/v1/openapi" "/asyncapi.json" "/schemas" "/assets" "/mesh" "/sign-in"
-        "/sign-out" "/";
+        "/";
 }
 
 /// The service that answers a path.

@@ -49,10 +49,15 @@ async fn migrate(config: Config, service: Service) -> anyhow::Result<()> {
 /// # Errors
 /// When the start fails.
 pub async fn serve(config: Config, service: Service) -> anyhow::Result<()> {
-    let databases = Databases::Server(if service.has_store() { database_url(&config)? } else { String::new() });
+    let databases =
+        Databases::Server(if service.has_store() { database_url(&config)? } else { String::new() });
     let name = service.name();
     let running = start(config, Clock::system(), vec![service], databases).await?;
-    tracing::info!("{name} answers on {} and on {} for the mesh", running.config.http_address, running.config.mesh_address);
+    tracing::info!(
+        "{name} answers on {} and on {} for the mesh",
+        running.config.http_address,
+        running.config.mesh_address
+    );
     stop_signal().await?;
     tracing::info!("{name} stops");
     running.stop().await;
@@ -60,7 +65,10 @@ pub async fn serve(config: Config, service: Service) -> anyhow::Result<()> {
 }
 
 fn database_url(config: &Config) -> anyhow::Result<String> {
-    config.database_url.clone().context("DATABASE_URL is not set: name a PostgreSQL server, version 15 or newer")
+    config
+        .database_url
+        .clone()
+        .context("DATABASE_URL is not set: name a PostgreSQL server, version 15 or newer")
 }
 
 /// Completes on Ctrl-C or SIGTERM.

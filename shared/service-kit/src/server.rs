@@ -32,7 +32,11 @@ pub(crate) struct Face {
 }
 
 /// Serves both ports until the handles, front door first, stop them.
-pub(crate) fn serve(all: &[Face], front: TcpListener, back: TcpListener) -> anyhow::Result<[ServerHandle; 2]> {
+pub(crate) fn serve(
+    all: &[Face],
+    front: TcpListener,
+    back: TcpListener,
+) -> anyhow::Result<[ServerHandle; 2]> {
     let (front_faces, back_faces) = (all.to_vec(), all.to_vec());
     let front = HttpServer::new(move || {
         let mut app = App::new()
@@ -67,8 +71,9 @@ pub(crate) fn serve(all: &[Face], front: TcpListener, back: TcpListener) -> anyh
             .app_data(web::PayloadConfig::new(body::BODY_BYTES_MAX));
         for face in &back_faces {
             let name = face.node.service;
-            let entered =
-                fn_guard(move |request| request.req_data().get::<Entered>().is_some_and(|front| front.0 == name));
+            let entered = fn_guard(move |request| {
+                request.req_data().get::<Entered>().is_some_and(|front| front.0 == name)
+            });
             app = app.service(endpoints(face, entered));
         }
         for face in &back_faces {

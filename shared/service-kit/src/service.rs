@@ -179,7 +179,12 @@ impl Service {
 
 impl<A: Aggregate> AggregateBuilder<A> {
     /// Declares a projection of this aggregate and the tables that it alone writes.
-    pub fn projection(mut self, name: &'static str, tables: &'static [&'static str], apply: Apply<A>) -> Self {
+    pub fn projection(
+        mut self,
+        name: &'static str,
+        tables: &'static [&'static str],
+        apply: Apply<A>,
+    ) -> Self {
         self.registration.projections.push(Projection { name, tables, apply });
         self
     }

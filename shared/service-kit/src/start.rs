@@ -134,15 +134,21 @@ pub async fn start(
         let name = service.name;
         tasks.start(
             format!("{name}: revocations"),
-            node.authenticator.revocations.clone().follow(peer(name, "identity", &config, &mesh_secret, &http)),
+            node.authenticator.revocations.clone().follow(peer(
+                name,
+                "identity",
+                &config,
+                &mesh_secret,
+                &http,
+            )),
         );
         let kit = match urls.get(name) {
             Some(urls) if service.has_store() => {
                 let database = Database::connect(urls.clone(), PoolSizes::default())
                     .await
                     .with_context(|| format!("cannot reach the database of {name}"))?;
-                let store =
-                    Store::new(name, database, service.registry, clock.clone()).reached_at(&config.public_url);
+                let store = Store::new(name, database, service.registry, clock.clone())
+                    .reached_at(&config.public_url);
                 Some(Kit {
                     node: node.clone(),
                     store,
@@ -202,10 +208,8 @@ fn node(
     mesh_secret: &MeshSecret,
     http: &reqwest::Client,
 ) -> anyhow::Result<Node> {
-    let peers = SERVICES
-        .iter()
-        .map(|name| (*name, peer(service.name, name, config, mesh_secret, http)))
-        .collect();
+    let peers =
+        SERVICES.iter().map(|name| (*name, peer(service.name, name, config, mesh_secret, http))).collect();
     Ok(Node {
         service: service.name,
         config: config.clone(),
@@ -230,7 +234,10 @@ fn run_machinery(kit: &Kit, logs: Vec<&'static str>, tasks: &Tasks) {
     let store = &kit.store;
     tasks.start(format!("{name}: sequencer"), sequencer::run(store.clone(), logs));
     tasks.start(format!("{name}: listener"), sequencer::listen(store.clone()));
-    tasks.start(format!("{name}: redrive"), bus::consumer::redrive_loop(store.clone(), kit.consumers.to_vec()));
+    tasks.start(
+        format!("{name}: redrive"),
+        bus::consumer::redrive_loop(store.clone(), kit.consumers.to_vec()),
+    );
     tasks.start(format!("{name}: housekeeping"), housekeeping(store.clone()));
     if let Some(settings) = &kit.config.kafka {
         tasks.start(

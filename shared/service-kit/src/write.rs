@@ -51,7 +51,8 @@ fn key(request: &HttpRequest, body: &[u8]) -> Result<Option<Key>, Refusal> {
     let key = header.to_str().ok().filter(|key| (1..=255).contains(&key.len())).ok_or_else(|| {
         Refusal::bad_request("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     })?;
-    let organization = request.headers().get("x-organization").map(|value| value.as_bytes()).unwrap_or_default();
+    let organization =
+        request.headers().get("x-organization").map(|value| value.as_bytes()).unwrap_or_default();
     let mut context = digest::Context::new(&digest::SHA256);
     let uri = request.uri().to_string();
     for part in [request.method().as_str().as_bytes(), uri.as_bytes(), organization, body] {

@@ -94,7 +94,12 @@ async fn tail_events(
 }
 
 /// The cursor after which a stream begins.
-async fn begin(request: &HttpRequest, query: &EventQuery, caller: &Caller, kit: &Kit) -> Result<i64, Refusal> {
+async fn begin(
+    request: &HttpRequest,
+    query: &EventQuery,
+    caller: &Caller,
+    kit: &Kit,
+) -> Result<i64, Refusal> {
     let last = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default());
     match (last, query.after) {
         (Some(last), _) if !last.is_empty() => query::cursor("Last-Event-ID", last),

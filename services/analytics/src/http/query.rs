@@ -41,7 +41,8 @@ impl EventQuery {
                 // Read by service_kit::Selection.
                 "org" | "org_id" => {}
                 other => {
-                    let known = "There is no such parameter; there are type, subject, after, limit, org and org_id.";
+                    let known =
+                        "There is no such parameter; there are type, subject, after, limit, org and org_id.";
                     return Err(Refusal::field(other, known));
                 }
             }

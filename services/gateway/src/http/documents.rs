@@ -18,7 +18,8 @@ use crate::documents;
 )]
 #[get("/api/schema")]
 async fn get_openapi(request: HttpRequest, node: web::Data<Node>) -> Answer {
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept =
+        request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let plain = accept.contains("application/json");
     let media_type = if plain { "application/json" } else { "application/vnd.oai.openapi+json" };
     Ok(HttpResponse::Ok().content_type(media_type).body(documents::all(&node).await?.to_string()))
@@ -42,8 +43,10 @@ struct DocumentLink {
 #[get("/v1/openapi")]
 async fn list_documents(request: HttpRequest) -> HttpResponse {
     let base = auth::base_url(&request);
-    let documents =
-        SERVICES.iter().map(|service| DocumentLink { service, url: format!("{base}/v1/openapi/{service}") }).collect();
+    let documents = SERVICES
+        .iter()
+        .map(|service| DocumentLink { service, url: format!("{base}/v1/openapi/{service}") })
+        .collect();
     HttpResponse::Ok().json(DocumentList { documents })
 }
 

@@ -56,7 +56,12 @@ struct Plugins {
 )]
 #[get("/api/server/plugins")]
 async fn plugins(_: Caller) -> HttpResponse {
-    HttpResponse::Ok().json(Plugins { git_integration: false, analytics: false, models: false, predict: false })
+    HttpResponse::Ok().json(Plugins {
+        git_integration: false,
+        analytics: false,
+        models: false,
+        predict: false,
+    })
 }
 
 /// The file formats of annotations.

@@ -87,7 +87,11 @@ fn step(passing: &Passing, source: &str, service: &str, status: &Status) -> Opti
         service: service.to_owned(),
         tone: slowest.tone(),
         state: slowest.text(),
-        readers: readers.iter().map(|(name, way)| format!("{name}: {}", way.text())).collect::<Vec<_>>().join(", "),
+        readers: readers
+            .iter()
+            .map(|(name, way)| format!("{name}: {}", way.text()))
+            .collect::<Vec<_>>()
+            .join(", "),
     })
 }
 

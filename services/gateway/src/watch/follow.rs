@@ -8,6 +8,7 @@ use event_store::log::LogFilter;
 use futures::future::join_all;
 use service_kit::Node;
 use service_kit::status::Status;
+use tokio::time::Instant;
 
 use super::{Look, Watch, publishers};
 
@@ -17,8 +18,9 @@ const HISTORY: i64 = 40;
 const PAGE: i64 = 100;
 /// How long a look waits for something new.
 const WAIT: Duration = Duration::from_secs(1);
-/// The pause between two looks at a service: a busy one changes all the time.
-const PAUSE: Duration = Duration::from_millis(40);
+/// The pause between two looks at a service: short, so that an event's way is timed well, and growing while
+/// there is something new at each look, because a busy service changes all the time.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(8), Duration::from_millis(250));
 /// How long it goes on when the last viewer has gone: most come back at once, with the page they reload.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -62,13 +64,16 @@ async fn follow_all(node: &Node, watch: &Arc<Watch>) {
 
 /// Looks at a service again whenever something has happened there, and every second.
 async fn follow_state(node: &Node, watch: &Watch, service: &'static str, peer: &Peer) {
-    let mut seen = None;
+    let (mut seen, mut pause) = (None, PAUSES.0);
     loop {
+        let began = Instant::now();
         let look = look(peer, seen).await;
+        let idle = began.elapsed() > PAUSES.1;
+        pause = if idle { PAUSES.0 } else { (pause * 5 / 4).min(PAUSES.1) };
         seen = look.status().map(|status| status.changes);
         let away = look.status().is_none();
         watch.note(service, look, node.clock.now());
-        tokio::time::sleep(if away { WAIT } else { PAUSE }).await;
+        tokio::time::sleep(if away { WAIT } else { pause }).await;
     }
 }
 

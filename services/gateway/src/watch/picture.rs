@@ -16,9 +16,11 @@ pub struct Shape {
 }
 
 /// For wide screens.
-pub const WIDE: Shape = Shape { name: "wide", width: 760.0, height: 430.0, card: (176.0, 84.0), upright: false };
+pub const WIDE: Shape =
+    Shape { name: "wide", width: 760.0, height: 430.0, card: (176.0, 84.0), upright: false };
 /// For phones.
-pub const TALL: Shape = Shape { name: "tall", width: 360.0, height: 520.0, card: (142.0, 84.0), upright: true };
+pub const TALL: Shape =
+    Shape { name: "tall", width: 360.0, height: 520.0, card: (142.0, 84.0), upright: true };
 
 /// The point of an arrow's line that carries its label.
 const LABEL_AT: f64 = 0.5;
@@ -29,10 +31,8 @@ const GAP: f64 = 7.0;
 
 /// Centres of `count` cards, in the order of the flow.
 pub fn places(shape: &Shape, count: usize) -> Vec<(f64, f64)> {
-    let (long, short) =
-        if shape.upright { (shape.height, shape.width) } else { (shape.width, shape.height) };
-    let (card_long, card_short) =
-        if shape.upright { (shape.card.1, shape.card.0) } else { shape.card };
+    let (long, short) = if shape.upright { (shape.height, shape.width) } else { (shape.width, shape.height) };
+    let (card_long, card_short) = if shape.upright { (shape.card.1, shape.card.0) } else { shape.card };
     let (near, far) = (card_long / 2.0 + 2.0, long - card_long / 2.0 - 2.0);
     let (low, high) = (card_short / 2.0 + 2.0, short - card_short / 2.0 - 2.0);
     let between = count.saturating_sub(2);

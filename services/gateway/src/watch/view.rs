@@ -129,7 +129,8 @@ fn statuses(seen: &Seen) -> impl Iterator<Item = (&'static str, &Status)> {
 fn headline(seen: &Seen, consumers: &[ConsumerView], parked: &[ParkedView]) -> (Tone, String) {
     let away: Vec<&str> =
         seen.services.iter().filter(|(_, look)| look.status().is_none()).map(|(name, _)| *name).collect();
-    let starting: Vec<&str> = statuses(seen).filter(|(_, status)| !status.ready).map(|(name, _)| name).collect();
+    let starting: Vec<&str> =
+        statuses(seen).filter(|(_, status)| !status.ready).map(|(name, _)| name).collect();
     let behind: i64 = consumers.iter().map(|consumer| consumer.behind).sum();
     match (&away[..], &starting[..], parked.len(), behind) {
         _ if seen.services.is_empty() => (Tone::Busy, "Looking at the services …".to_owned()),
@@ -146,8 +147,12 @@ fn headline(seen: &Seen, consumers: &[ConsumerView], parked: &[ParkedView]) -> (
 fn consumers(seen: &Seen) -> Vec<ConsumerView> {
     let head_of = |source: &str| seen.services.get(source).and_then(Look::status).map(|status| status.head);
     let mut views: Vec<ConsumerView> = statuses(seen)
-        .flat_map(|(service, status)| status.consumers.iter().map(move |consumer| (service, status, consumer)))
-        .map(|(service, status, consumer)| consumer_view(service, status, consumer, head_of(&consumer.source)))
+        .flat_map(|(service, status)| {
+            status.consumers.iter().map(move |consumer| (service, status, consumer))
+        })
+        .map(|(service, status, consumer)| {
+            consumer_view(service, status, consumer, head_of(&consumer.source))
+        })
         .collect();
     let rank = |service: &str| publishers().position(|name| name == service);
     views.sort_by_key(|view| (rank(view.service), view.name.clone(), rank(&view.source)));
@@ -192,7 +197,8 @@ pub fn short_name(full: &str, service: &str) -> String {
 }
 
 fn parked(seen: &Seen) -> Vec<ParkedView> {
-    let streams = statuses(seen).flat_map(|(service, status)| status.parked.iter().map(move |one| (service, one)));
+    let streams =
+        statuses(seen).flat_map(|(service, status)| status.parked.iter().map(move |one| (service, one)));
     streams.enumerate().map(|(index, (service, stream))| parked_view(service, stream, index)).collect()
 }
 
@@ -229,7 +235,9 @@ fn draw(shape: Shape, seen: &Seen, consumers: &[ConsumerView]) -> Picture {
     let nodes = order
         .iter()
         .zip(&places)
-        .map(|(name, centre)| node(name, seen, (centre.0 - shape.card.0 / 2.0, centre.1 - shape.card.1 / 2.0)))
+        .map(|(name, centre)| {
+            node(name, seen, (centre.0 - shape.card.0 / 2.0, centre.1 - shape.card.1 / 2.0))
+        })
         .collect();
     let mut pairs: BTreeMap<(&str, &str), Vec<&ConsumerView>> = BTreeMap::new();
     for consumer in consumers.iter().filter(|consumer| consumer.service != consumer.source) {
@@ -255,7 +263,8 @@ fn node(name: &'static str, seen: &Seen, (x, y): (f64, f64)) -> NodeView {
                 (_, _, 1..) => (Tone::Busy, format!("numbering {}", grouped(status.pending))),
                 _ => (Tone::Good, "ready".to_owned()),
             };
-            let log = if status.head == 0 { "nothing published".to_owned() } else { counted(status.head, "event") };
+            let log =
+                if status.head == 0 { "nothing published".to_owned() } else { counted(status.head, "event") };
             (tone, state, log)
         }
     };
@@ -267,7 +276,8 @@ fn arrow((from, to): (&str, &str), consumers: &[&ConsumerView], line: picture::L
     let (tone, label) =
         worst.map_or((Tone::Good, String::new()), |consumer| (consumer.tone, consumer.state.clone()));
     let label = if label == "source does not answer" { "unknown".to_owned() } else { label };
-    let names: Vec<String> = consumers.iter().map(|consumer| format!("{}: {}", consumer.name, consumer.state)).collect();
+    let names: Vec<String> =
+        consumers.iter().map(|consumer| format!("{}: {}", consumer.name, consumer.state)).collect();
     ArrowView {
         from: from.to_owned(),
         to: to.to_owned(),

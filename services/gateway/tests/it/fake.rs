@@ -1,5 +1,7 @@
 //! Services that answer as a test tells them, so that the gateway alone is tested.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
@@ -80,7 +82,8 @@ async fn log(_: PeerCaller, node: web::Data<Node>, query: web::Query<LogQuery>) 
         let told = node.shared::<Fake>().told.lock().unwrap().clone();
         let position = |event: &Value| event["position"].as_i64().unwrap();
         let head = told.events.last().map_or(0, position);
-        let events: Vec<Value> = told.events.into_iter().filter(|event| position(event) > query.after).collect();
+        let events: Vec<Value> =
+            told.events.into_iter().filter(|event| position(event) > query.after).collect();
         if !events.is_empty() || tokio::time::Instant::now() >= deadline {
             let next = events.last().map_or(query.after.min(head), position);
             return HttpResponse::Ok().json(json!({ "events": events, "next": next, "head": head }));
@@ -120,7 +123,10 @@ async fn exchange(_: PeerCaller, request: web::Json<ExchangeRequest>) -> Answer 
         session: None,
         acting_for: None,
     };
-    let header = jsonwebtoken::Header { kid: Some("k".into()), ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA) };
+    let header = jsonwebtoken::Header {
+        kid: Some("k".into()),
+        ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA)
+    };
     let private = jsonwebtoken::EncodingKey::from_ed_der(KEY.to_pkcs8v1().unwrap().as_ref());
     let token = jsonwebtoken::encode(&header, &principal, &private).unwrap();
     Ok(HttpResponse::Ok().json(ExchangeAnswer { token, position: 1 }))
@@ -139,16 +145,21 @@ async fn echo(request: HttpRequest, body: web::Bytes) -> HttpResponse {
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().into()))
         .collect();
-    HttpResponse::Created().insert_header(("x-echo", "yes")).append_header(("set-cookie", "a=1")).append_header(("set-cookie", "b=2")).json(json!({
-        "method": request.method().as_str(),
-        "uri": request.uri().to_string(),
-        "headers": headers,
-        "body": String::from_utf8_lossy(&body),
-    }))
+    HttpResponse::Created()
+        .insert_header(("x-echo", "yes"))
+        .append_header(("set-cookie", "a=1"))
+        .append_header(("set-cookie", "b=2"))
+        .json(json!({
+            "method": request.method().as_str(),
+            "uri": request.uri().to_string(),
+            "headers": headers,
+            "body": String::from_utf8_lossy(&body),
+        }))
 }
 
 async fn whoami(caller: Caller) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "user": caller.user_id(), "request_id": caller.request_id, "base": caller.base_url }))
+    HttpResponse::Ok()
+        .json(json!({ "user": caller.user_id(), "request_id": caller.request_id, "base": caller.base_url }))
 }
 
 /// Two pieces with a pause between.

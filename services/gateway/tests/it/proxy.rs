@@ -10,7 +10,8 @@ use crate::fake;
 async fn apart() -> (TestMesh, TestMesh) {
     let services = TestMesh::start(fake::services()).await;
     let at = format!("http://{}", services.running.config.mesh_address);
-    let peers = ["identity", "projects", "webhooks", "analytics"].map(|name| format!("{name}={at}")).join(",");
+    let peers =
+        ["identity", "projects", "webhooks", "analytics"].map(|name| format!("{name}={at}")).join(",");
     let gateway = TestMesh::start_with(vec![gateway::service()], vec![("MESH_PEERS".into(), peers)]).await;
     (services, gateway)
 }
@@ -26,7 +27,8 @@ async fn a_request_arrives_as_it_was_sent() {
         .with("connection", "x-private")
         .with("x-private", "for the gateway only")
         .with("x-forwarded-for", "203.0.113.9");
-    let response = client.send("PATCH", "/api/projects/?page=2&q=a%2Fb", Some("{\"name\":\"é\"}".into())).await;
+    let response =
+        client.send("PATCH", "/api/projects/?page=2&q=a%2Fb", Some("{\"name\":\"é\"}".into())).await;
     assert_eq!(response.headers["x-echo"], "yes");
     assert_eq!(response.headers.get_all("set-cookie").iter().count(), 2);
     let echo = response.expect(201);

@@ -5,9 +5,8 @@ use contracts::projects::{Attribute, Label};
 use super::project::ProjectError;
 
 /// The types of CVAT 2.80 that a label may have; skeletons need sublabels, which are not built yet.
-pub const LABEL_TYPES: &[&str] = &[
-    "any", "cuboid", "ellipse", "mask", "points", "polygon", "polyline", "rectangle", "tag", "interval",
-];
+pub const LABEL_TYPES: &[&str] =
+    &["any", "cuboid", "ellipse", "mask", "points", "polygon", "polyline", "rectangle", "tag", "interval"];
 
 /// The kinds of input that an attribute may have.
 pub const INPUT_TYPES: &[&str] = &["checkbox", "radio", "number", "text", "select"];

@@ -13,7 +13,10 @@ pub enum ProjectCommand {
     Create(Box<CreateProject>),
     Update(Box<UpdateProject>),
     /// Its organization is gone: it becomes its owner's own.
-    LeaveOrganization { organization_id: i64, at: DateTime<Utc> },
+    LeaveOrganization {
+        organization_id: i64,
+        at: DateTime<Utc>,
+    },
     Delete,
 }
 
@@ -59,7 +62,9 @@ pub enum ProjectEvent {
         labels: Option<Vec<Label>>,
         at: DateTime<Utc>,
     },
-    LeftOrganization { at: DateTime<Utc> },
+    LeftOrganization {
+        at: DateTime<Utc>,
+    },
     Deleted,
 }
 
@@ -219,7 +224,9 @@ fn updated(project: &Fact, update: UpdateProject) -> Result<Vec<ProjectEvent>, P
     let bug_tracker = update.bug_tracker.filter(|tracker| *tracker != project.bug_tracker);
     let labels = match update.labels.is_empty() {
         true => None,
-        false => Some(label::patch(&project.labels, update.labels)?).filter(|labels| *labels != project.labels),
+        false => {
+            Some(label::patch(&project.labels, update.labels)?).filter(|labels| *labels != project.labels)
+        }
     };
     let unchanged = name.is_none()
         && owner_id.is_none()

@@ -261,12 +261,7 @@ pub async fn update_label(
 /// Deletes a label.
 #[utoipa::path(responses((status = 204)), tag = "labels")]
 #[delete("/api/labels/{id}")]
-pub async fn delete_label(
-    kit: web::Data<Kit>,
-    caller: Caller,
-    id: web::Path<i64>,
-    request: Write,
-) -> Answer {
+pub async fn delete_label(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>, request: Write) -> Answer {
     let label = authorised_label(&kit, &caller, *id, "update:desc").await?;
     kit.write(&caller, &request, async |unit| {
         change(unit, label.project_id, vec![LabelPatch::Delete { id: *id }]).await?;

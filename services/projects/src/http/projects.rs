@@ -100,7 +100,13 @@ pub async fn create_project(kit: web::Data<Kit>, caller: Caller, request: Write<
     let scope = kit.scope(&caller, &request.selection).await?;
     kit.permit(&caller, scope.organization_id(), |context| {
         let nobody = policy::Ownership::NONE;
-        policy::table(Resource::Projects).decide("create", &caller.subject(), context, nobody, &LimitInput::NONE)
+        policy::table(Resource::Projects).decide(
+            "create",
+            &caller.subject(),
+            context,
+            nobody,
+            &LimitInput::NONE,
+        )
     })
     .await?;
     let owner_id = body.owner_id.filter(|_| caller.is_admin()).unwrap_or_else(|| caller.user_id());
@@ -165,11 +171,7 @@ pub async fn update_project(
     request: Write<PatchedProjectWrite>,
 ) -> Answer {
     let body = &request.body;
-    check(
-        body.name.as_deref(),
-        body.bug_tracker.as_deref(),
-        [&body.source_storage, &body.target_storage],
-    )?;
+    check(body.name.as_deref(), body.bug_tracker.as_deref(), [&body.source_storage, &body.target_storage])?;
     let labels = body.labels.as_deref().unwrap_or_default();
     super::labels::check(labels)?;
     let mut scopes = vec![];

@@ -70,7 +70,9 @@ pub fn apply<'a>(tx: &'a mut Tx, change: &'a Change<'a, Project>) -> Applied<'a>
             }
             (ProjectEvent::Deleted, _) => &[],
             (
-                ProjectEvent::Created(_) | ProjectEvent::Updated { .. } | ProjectEvent::LeftOrganization { .. },
+                ProjectEvent::Created(_)
+                | ProjectEvent::Updated { .. }
+                | ProjectEvent::LeftOrganization { .. },
                 _,
             ) => return Ok(()),
         };

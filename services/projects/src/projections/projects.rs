@@ -93,7 +93,9 @@ pub fn apply<'a>(tx: &'a mut Tx, change: &'a Change<'a, Project>) -> Applied<'a>
         match (change.event, &change.after.current) {
             (ProjectEvent::Deleted, _) => delete(tx, change.id).await,
             (
-                ProjectEvent::Created(_) | ProjectEvent::Updated { .. } | ProjectEvent::LeftOrganization { .. },
+                ProjectEvent::Created(_)
+                | ProjectEvent::Updated { .. }
+                | ProjectEvent::LeftOrganization { .. },
                 Some(project),
             ) => put(tx, project).await,
             (_, None) => Ok(()),

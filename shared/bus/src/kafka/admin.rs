@@ -40,11 +40,13 @@ pub async fn ensure_topic(settings: &Settings, service: &str) -> Result<(), Topi
     // Only creating tells without a race whether the topic is there; -1 leaves the copies to the cluster.
     let wanted = NewTopic::new(&topic, contracts::PARTITIONS, TopicReplication::Fixed(-1));
     let options = AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT));
+    let mut refused = None;
     for outcome in admin.create_topics([&wanted], &options).await? {
         match outcome {
             Ok(_) => tracing::info!("created the topic {topic}"),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(TopicError::NotCreated { topic, code }),
+            // Who may not create topics may still publish to one that somebody else created.
+            Err((_, code)) => refused = Some(code),
         }
     }
     let expected = contracts::PARTITIONS;
@@ -57,8 +59,12 @@ pub async fn ensure_topic(settings: &Settings, service: &str) -> Result<(), Topi
             if found == expected {
                 return Ok(());
             }
-            if found > 0 || Instant::now() > deadline {
-                return Err(TopicError::Partitions { topic, expected, found });
+            match refused {
+                Some(code) if found == 0 => return Err(TopicError::NotCreated { topic, code }),
+                _ if found > 0 || Instant::now() > deadline => {
+                    return Err(TopicError::Partitions { topic, expected, found });
+                }
+                _ => {}
             }
             std::thread::sleep(Duration::from_millis(50));
         }

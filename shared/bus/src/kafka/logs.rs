@@ -38,7 +38,8 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning
     );
-    if loud && is_due(facility) {
+    // Commits are for Kafka's tools only, and fail in every rebalance.
+    if loud && facility != "COMMITFAIL" && is_due(facility) {
         tracing::warn!(kafka.facility = facility, "librdkafka: {message}");
     } else {
         tracing::debug!(kafka.facility = facility, "librdkafka: {message}");

@@ -40,9 +40,9 @@ impl Own {
     fn start(&self) -> bool {
         let started = Command::new(script())
             .arg("start")
-            .env("KAFKA_RUN_DIR", &self.run)
-            .env("KAFKA_PORT", &self.ports[0])
-            .env("KAFKA_CONTROLLER_PORT", &self.ports[1])
+            .env("BROKER_RUN_DIR", &self.run)
+            .env("BROKER_PORT", &self.ports[0])
+            .env("BROKER_CONTROLLER_PORT", &self.ports[1])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .status();
@@ -91,12 +91,12 @@ fn find() -> Option<Node> {
     }
     // In the background and in a process group of its own, so that it outlives an interrupted test run.
     let watch =
-        "(while kill -0 $0; do sleep 1; done; \"$1\" stop; rm -rf \"$KAFKA_RUN_DIR\") >/dev/null 2>&1 &";
+        "(while kill -0 $0; do sleep 1; done; \"$1\" stop; rm -rf \"$BROKER_RUN_DIR\") >/dev/null 2>&1 &";
     let watching = Command::new("/bin/sh")
         .args(["-c", watch])
         .arg(std::process::id().to_string())
         .arg(script())
-        .env("KAFKA_RUN_DIR", &own.run)
+        .env("BROKER_RUN_DIR", &own.run)
         .process_group(0)
         .stdin(Stdio::null())
         .status();

@@ -72,7 +72,8 @@ pub async fn list(store: &Store) -> Result<Vec<ParkedStream>, StoreError> {
 /// Tries a consumer's parked streams whose pause is over; returns how many came free.
 pub async fn redrive_due(store: &Store, consumer: &str, handler: &Handler) -> Result<usize, StoreError> {
     let now = store.clock().now();
-    let due = list(store).await?.into_iter().filter(|stream| stream.consumer == consumer && stream.due_at <= now);
+    let due =
+        list(store).await?.into_iter().filter(|stream| stream.consumer == consumer && stream.due_at <= now);
     let mut freed = 0;
     for stream in due {
         freed += usize::from(redrive(store, &stream, handler).await?);

@@ -33,12 +33,22 @@ pub enum AccountCommand {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum AccountEvent {
-    Opened { name: String },
-    Deposited { amount: i64 },
-    Renamed { name: String },
+    Opened {
+        name: String,
+    },
+    Deposited {
+        amount: i64,
+    },
+    Renamed {
+        name: String,
+    },
     /// Private: nothing leaves the service.
-    Noted { text: String },
-    Inflated { bytes: usize },
+    Noted {
+        text: String,
+    },
+    Inflated {
+        bytes: usize,
+    },
     Closed,
 }
 
@@ -159,27 +169,30 @@ fn publish(change: &Change<'_, Account>) -> Vec<Outgoing> {
 fn project_account<'a>(tx: &'a mut Tx, change: &'a Change<'a, Account>) -> Applied<'a> {
     Box::pin(async move {
         let on_row = |text: &'static str| {
-            Sql::fixed(text).bind::<SqlUuid>(change.tenant.0).bind::<BigInt>(change.id).bind::<BigInt>(change.version)
+            Sql::fixed(text)
+                .bind::<SqlUuid>(change.tenant.0)
+                .bind::<BigInt>(change.id)
+                .bind::<BigInt>(change.version)
         };
         let statement = match change.event {
             AccountEvent::Opened { name } => {
                 on_row("INSERT INTO accounts (tenant_id, id, changes, name) VALUES ($1, $2, $3, $4)")
                     .bind::<Text>(name.clone())
             }
-            AccountEvent::Deposited { amount } => {
-                on_row("UPDATE accounts SET changes = changes + 1, balance = balance + $4 \
-                        WHERE tenant_id = $1 AND id = $2 AND changes = $3 - 1")
-                    .bind::<BigInt>(*amount)
-            }
-            AccountEvent::Renamed { name } => {
-                on_row("UPDATE accounts SET changes = changes + 1, name = $4 \
-                        WHERE tenant_id = $1 AND id = $2 AND changes = $3 - 1")
-                    .bind::<Text>(name.clone())
-            }
-            AccountEvent::Noted { .. } | AccountEvent::Inflated { .. } => {
-                on_row("UPDATE accounts SET changes = changes + 1 \
-                        WHERE tenant_id = $1 AND id = $2 AND changes = $3 - 1")
-            }
+            AccountEvent::Deposited { amount } => on_row(
+                "UPDATE accounts SET changes = changes + 1, balance = balance + $4 \
+                        WHERE tenant_id = $1 AND id = $2 AND changes = $3 - 1",
+            )
+            .bind::<BigInt>(*amount),
+            AccountEvent::Renamed { name } => on_row(
+                "UPDATE accounts SET changes = changes + 1, name = $4 \
+                        WHERE tenant_id = $1 AND id = $2 AND changes = $3 - 1",
+            )
+            .bind::<Text>(name.clone()),
+            AccountEvent::Noted { .. } | AccountEvent::Inflated { .. } => on_row(
+                "UPDATE accounts SET changes = changes + 1 \
+                        WHERE tenant_id = $1 AND id = $2 AND changes = $3 - 1",
+            ),
             AccountEvent::Closed => {
                 on_row("DELETE FROM accounts WHERE tenant_id = $1 AND id = $2 AND changes = $3 - 1")
             }

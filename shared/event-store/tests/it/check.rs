@@ -38,12 +38,17 @@ struct Folded {
 async fn fold_all(world: &World) -> BTreeMap<Key, Folded> {
     let mut folded: BTreeMap<Key, Folded> = BTreeMap::new();
     for row in world
-        .rows("SELECT tenant_id, stream_id, version, event_type, data FROM es_event \
-               WHERE kind = 'account' ORDER BY tenant_id, stream_id, version")
+        .rows(
+            "SELECT tenant_id, stream_id, version, event_type, data FROM es_event \
+               WHERE kind = 'account' ORDER BY tenant_id, stream_id, version",
+        )
         .await
     {
-        let stream =
-            folded.entry(key(&row, "stream_id")).or_insert_with(|| Folded { state: Account::default(), version: 0, notes: vec![] });
+        let stream = folded.entry(key(&row, "stream_id")).or_insert_with(|| Folded {
+            state: Account::default(),
+            version: 0,
+            notes: vec![],
+        });
         stream.version += 1;
         assert_eq!(row["version"], stream.version, "versions have a hole: {row}");
         let mut event = json!({ "type": row["event_type"] });
@@ -82,9 +87,12 @@ async fn contract_versions_have_no_holes(world: &World) {
                HAVING count(c.version) <> s.contract_version OR coalesce(max(c.version), 0) <> s.contract_version")
         .await;
     assert_eq!(broken, Vec::<Value>::new(), "contract versions have holes");
-    let orphans =
-        world.number("SELECT count(*) FROM es_contract LEFT JOIN es_stream s USING (tenant_id, kind, stream_id) \
-                      WHERE s.version IS NULL").await;
+    let orphans = world
+        .number(
+            "SELECT count(*) FROM es_contract LEFT JOIN es_stream s USING (tenant_id, kind, stream_id) \
+                      WHERE s.version IS NULL",
+        )
+        .await;
     assert_eq!(orphans, 0, "contract events of no stream");
 }
 
@@ -133,7 +141,9 @@ async fn read_models_are_their_folds(world: &World, folded: &BTreeMap<Key, Folde
         .collect();
     assert_eq!(accounts, wanted, "the table accounts is not what the events say");
     let notes: Vec<Value> = world
-        .rows("SELECT tenant_id, account_id, version, text FROM notes ORDER BY tenant_id, account_id, version")
+        .rows(
+            "SELECT tenant_id, account_id, version, text FROM notes ORDER BY tenant_id, account_id, version",
+        )
         .await;
     let wanted: Vec<Value> = folded
         .iter()

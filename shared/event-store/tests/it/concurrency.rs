@@ -57,7 +57,8 @@ async fn of_creators_that_race_for_one_id_one_wins_and_the_others_see_what_it_ma
         let id = new_account_id();
         // Half of them use one name, so that both unique rules of the table are in the race.
         let names = (0..32).map(|n| format!("round {round} name {}", n % 16));
-        let outcomes = join_all(names.map(|name| execute(&world.store, id, AccountCommand::Open(name)))).await;
+        let outcomes =
+            join_all(names.map(|name| execute(&world.store, id, AccountCommand::Open(name)))).await;
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
         for error in outcomes.into_iter().filter_map(Result::err) {
             assert!(matches!(error, ExecuteError::Refused(AccountError::Exists)), "{error:?}");

@@ -41,7 +41,8 @@ async fn a_sequence_cursor_loses_events_and_an_xid_cursor_turns_them_round_but_t
         done.store(true, Ordering::SeqCst);
     };
     let wanted = STREAMS + (WRITERS * ROUNDS) as usize;
-    let (((), naive), followed) = join(join(writing, naive_reader(&world, &done)), follow(&world, wanted)).await;
+    let (((), naive), followed) =
+        join(join(writing, naive_reader(&world, &done)), follow(&world, wanted)).await;
 
     let stored = world.number("SELECT count(*) FROM es_event").await as usize;
     assert_eq!(stored, wanted);
@@ -52,7 +53,10 @@ async fn a_sequence_cursor_loses_events_and_an_xid_cursor_turns_them_round_but_t
                  FROM es_event) AS q WHERE inverted")
         .await;
     assert!(inversions > 0, "the xid cursor kept the order, so this test proves nothing");
-    println!("of {stored} events the naive cursor lost {}; the xid cursor inverted {inversions}", stored - naive);
+    println!(
+        "of {stored} events the naive cursor lost {}; the xid cursor inverted {inversions}",
+        stored - naive
+    );
 
     let positions: Vec<i64> = followed.iter().map(|event| event.position).collect();
     assert_eq!(positions, (1..=wanted as i64).collect::<Vec<_>>());

@@ -16,7 +16,12 @@ fn key(key: &str, request: &str) -> Key {
 }
 
 /// Deposits 1, once for each key; answers with the balance.
-async fn deposit(store: &Store, context: &Context, id: i64, key: &Key) -> Result<i64, ExecuteError<AccountError>> {
+async fn deposit(
+    store: &Store,
+    context: &Context,
+    id: i64,
+    key: &Key,
+) -> Result<i64, ExecuteError<AccountError>> {
     store
         .transact_once(context, key, async |unit| {
             Ok(unit.execute::<Account>(id, AccountCommand::Deposit(1)).await?.state.balance)

@@ -17,7 +17,10 @@ const CLAIM: Duration = Duration::from_secs(60);
 
 async fn enqueue(store: &Store, tenant: contracts::TenantId, subject: i64, in_seconds: i64) {
     let due = store.clock().now() + TimeDelta::seconds(in_seconds);
-    store.transact(&Context::mesh(tenant), async |unit| unit.enqueue("send", subject, due).await).await.unwrap();
+    store
+        .transact(&Context::mesh(tenant), async |unit| unit.enqueue("send", subject, due).await)
+        .await
+        .unwrap();
 }
 
 async fn claim(store: &Store, limit: i64) -> Vec<Job> {

@@ -60,13 +60,16 @@ async fn a_dead_owner_is_replaced_within_a_second_and_what_it_still_writes_is_re
     let killed = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         world
-            .admin_does("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted \
-                         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+            .admin_does(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted \
+                         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            )
             .await;
     };
     let ((second, delay), ()) = join(replaced, killed).await;
     assert!(delay < Duration::from_millis(1_100), "{delay:?}");
-    let lost = tokio::time::timeout(Duration::from_secs(3), first.lost()).await.expect("it never heard of it");
+    let lost =
+        tokio::time::timeout(Duration::from_secs(3), first.lost()).await.expect("it never heard of it");
     assert!(lost.is_unavailable(), "{lost:?}");
 
     let late = move_checkpoint(&world.store, "publisher", first.fence, 20).await;
@@ -104,7 +107,8 @@ async fn a_lease_does_not_look_at_the_clock() {
         world.store.clock().advance(TimeDelta::hours(hours));
         other.clock().advance(TimeDelta::hours(-hours));
         let waited =
-            tokio::time::timeout(Duration::from_millis(400), Lease::acquire(&other, "publisher", "second")).await;
+            tokio::time::timeout(Duration::from_millis(400), Lease::acquire(&other, "publisher", "second"))
+                .await;
         assert!(waited.is_err(), "the clock took the lease away");
         move_checkpoint(&world.store, "publisher", first.fence, 5 + hours).await.ok();
     }

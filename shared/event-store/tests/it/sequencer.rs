@@ -46,16 +46,22 @@ async fn a_transaction_that_stays_open_for_long_delays_nobody_and_is_not_lost() 
             execute(&world.store, quick, AccountCommand::Deposit(1)).await.unwrap();
             let (page, wait) = (1_000, Duration::from_secs(1));
             // 2 openings, and this deposit the newest.
-            let read = log::read_waiting(&world.store, version, page, &LogFilter::default(), wait).await.unwrap();
+            let read =
+                log::read_waiting(&world.store, version, page, &LogFilter::default(), wait).await.unwrap();
             assert_eq!(read.events.len(), 1, "version {version} waits for a stranger");
         }
-        assert!(began.elapsed() < Duration::from_millis(1_900), "too slow to prove anything: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_millis(1_900),
+            "too slow to prove anything: {:?}",
+            began.elapsed()
+        );
     };
     join(slowly, quickly).await;
     let log = world.contract_log().await;
     let late = log.last().unwrap();
     assert_eq!((late.subject.as_str(), late.position), (format!("account/{slow}").as_str(), 22));
-    let seq = world.number(&format!("SELECT seq FROM es_contract WHERE stream_id = {slow} AND version = 2")).await;
+    let seq =
+        world.number(&format!("SELECT seq FROM es_contract WHERE stream_id = {slow} AND version = 2")).await;
     assert_eq!(seq, 3, "it did not hold a low number");
     assert_consistent(&world).await;
 }
@@ -101,8 +107,12 @@ async fn a_listener_that_lost_its_connection_listens_again() {
     let mut numbered = follower.wake().follow();
     // It says so itself, once it listens.
     tokio::time::timeout(Duration::from_secs(5), numbered.changed()).await.unwrap().unwrap();
-    world.admin_does("SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                      WHERE datname = current_database() AND query LIKE 'LISTEN%'").await;
+    world
+        .admin_does(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                      WHERE datname = current_database() AND query LIKE 'LISTEN%'",
+        )
+        .await;
     numbered.mark_unchanged();
     tokio::time::timeout(Duration::from_secs(5), numbered.changed()).await.unwrap().unwrap();
     let heard = async {
@@ -119,7 +129,9 @@ async fn pages_of_the_log_end_at_their_limit_and_filters_move_on_over_what_they_
     let world = World::new().await;
     for tenant in [ACME, GLOBEX] {
         for id in 1..=5 {
-            execute_in(&world.store, tenant, id, AccountCommand::Open(format!("account {id}"))).await.unwrap();
+            execute_in(&world.store, tenant, id, AccountCommand::Open(format!("account {id}")))
+                .await
+                .unwrap();
             execute_in(&world.store, tenant, id, AccountCommand::Deposit(id)).await.unwrap();
         }
     }

@@ -2,7 +2,9 @@
 
 use diesel_async::RunQueryDsl;
 use event_store::store::Context;
-use event_store::{Aggregate, Clock, Database, DomainError, PoolSizes, Refused, Registration, Registry, Sql, Store};
+use event_store::{
+    Aggregate, Clock, Database, DomainError, PoolSizes, Refused, Registration, Registry, Sql, Store,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -108,9 +110,14 @@ async fn an_old_state_is_folded_anew_from_upcast_events_and_stored_in_todays_sha
     assert_eq!((done.version, done.state.cents), (4, 4258));
     let row = world.rows("SELECT version, state_rev, state FROM es_stream").await.remove(0);
     assert_eq!(row, json!({ "version": 4, "state_rev": 2, "state": { "name": "holiday", "cents": 4258 } }));
-    let events = world.rows("SELECT schema_rev, event_type AS type, data FROM es_event ORDER BY version").await;
+    let events =
+        world.rows("SELECT schema_rev, event_type AS type, data FROM es_event ORDER BY version").await;
     for (stored, before) in events.iter().zip(golden["stored"].as_array().unwrap()) {
-        assert_eq!((&stored["type"], &stored["data"]), (&before["type"], &before["data"]), "history was edited");
+        assert_eq!(
+            (&stored["type"], &stored["data"]),
+            (&before["type"], &before["data"]),
+            "history was edited"
+        );
     }
     assert_eq!(events[3], json!({ "schema_rev": 2, "type": "saved", "data": { "cents": 58 } }));
 }

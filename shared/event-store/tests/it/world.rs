@@ -8,9 +8,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use event_store::log::{self, LogFilter};
 use event_store::store::Context;
-use event_store::{
-    Clock, Database, ExecuteError, Executed, PoolSizes, Registry, Sql, Store, sequencer,
-};
+use event_store::{Clock, Database, ExecuteError, Executed, PoolSizes, Registry, Sql, Store, sequencer};
 use tokio::task::JoinSet;
 
 use crate::account::{self, Account, AccountCommand, AccountError};

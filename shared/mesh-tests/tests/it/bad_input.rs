@@ -19,11 +19,23 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(Value::from("nul\0nul")),
     ];
     let key = prop_oneof![
-        Just("name".to_owned()), Just("slug".to_owned()), Just("labels".to_owned()), Just("id".to_owned()),
-        Just("owner_id".to_owned()), Just("assignee_id".to_owned()), Just("target_url".to_owned()),
-        Just("events".to_owned()), Just("type".to_owned()), Just("username".to_owned()),
-        Just("password".to_owned()), Just("password1".to_owned()), Just("email".to_owned()),
-        Just("contact".to_owned()), Just("role".to_owned()), Just("project_id".to_owned()), "[a-z]{1,8}",
+        Just("name".to_owned()),
+        Just("slug".to_owned()),
+        Just("labels".to_owned()),
+        Just("id".to_owned()),
+        Just("owner_id".to_owned()),
+        Just("assignee_id".to_owned()),
+        Just("target_url".to_owned()),
+        Just("events".to_owned()),
+        Just("type".to_owned()),
+        Just("username".to_owned()),
+        Just("password".to_owned()),
+        Just("password1".to_owned()),
+        Just("email".to_owned()),
+        Just("contact".to_owned()),
+        Just("role".to_owned()),
+        Just("project_id".to_owned()),
+        "[a-z]{1,8}",
     ];
     leaf.prop_recursive(3, 24, 5, move |inner| {
         prop_oneof![
@@ -36,12 +48,30 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 /// Query strings that hit filters, pages and cursors.
 fn any_query() -> impl Strategy<Value = String> {
-    let value = prop_oneof!["[ -~]{0,30}", Just("-1".to_owned()), Just("99999999999999999999".to_owned()),
-        Just("%00".to_owned()), Just("{\"==\":[{\"var\":\"id\"},\"x\"]}".to_owned()), Just("{\"and\":".to_owned())];
+    let value = prop_oneof![
+        "[ -~]{0,30}",
+        Just("-1".to_owned()),
+        Just("99999999999999999999".to_owned()),
+        Just("%00".to_owned()),
+        Just("{\"==\":[{\"var\":\"id\"},\"x\"]}".to_owned()),
+        Just("{\"and\":".to_owned())
+    ];
     let name = prop_oneof![
-        Just("page"), Just("page_size"), Just("filter"), Just("sort"), Just("search"), Just("org"),
-        Just("org_id"), Just("id"), Just("name"), Just("after"), Just("limit"), Just("type"), Just("subject"),
-        Just("owner"), Just("project_id"),
+        Just("page"),
+        Just("page_size"),
+        Just("filter"),
+        Just("sort"),
+        Just("search"),
+        Just("org"),
+        Just("org_id"),
+        Just("id"),
+        Just("name"),
+        Just("after"),
+        Just("limit"),
+        Just("type"),
+        Just("subject"),
+        Just("owner"),
+        Just("project_id"),
     ];
     prop::collection::vec((name, value), 0..4).prop_map(|pairs| {
         let mut query = String::from("?");
@@ -70,7 +100,12 @@ async fn no_garbage_makes_a_server_error() {
             if path.contains("live") || path.contains("logout") {
                 continue;
             }
-            for method in item.as_object().unwrap().keys().filter(|key| ["get", "post", "put", "patch", "delete"].contains(&key.as_str())) {
+            for method in item
+                .as_object()
+                .unwrap()
+                .keys()
+                .filter(|key| ["get", "post", "put", "patch", "delete"].contains(&key.as_str()))
+            {
                 for round in 0..12 {
                     let id = ids[round % ids.len()];
                     let mut target = path.clone();
@@ -84,7 +119,12 @@ async fn no_garbage_makes_a_server_error() {
                         _ => Some(json.new_tree(&mut runner).unwrap().current().to_string()),
                     };
                     let response = client.send(&method.to_uppercase(), &target, body.clone()).await;
-                    assert!(response.status < 500, "{method} {target} {body:?}: {} {}", response.status, response.text);
+                    assert!(
+                        response.status < 500,
+                        "{method} {target} {body:?}: {} {}",
+                        response.status,
+                        response.text
+                    );
                     sent += 1;
                 }
             }
@@ -108,7 +148,8 @@ async fn each_face_says_what_is_wrong_in_its_own_shape() {
     assert!(typed["name"][0].as_str().unwrap().contains("expected a string"), "{typed}");
     let broken = client.send("POST", "/api/projects", Some("{".into())).await.expect(400);
     assert!(broken["detail"].as_str().unwrap().starts_with("JSON parse error"));
-    let filter = client.get("/api/projects?filter=%7B%22%3D%3D%22%3A%5B%7B%22var%22%3A%22x%22%7D%2C1%5D%7D").await;
+    let filter =
+        client.get("/api/projects?filter=%7B%22%3D%3D%22%3A%5B%7B%22var%22%3A%22x%22%7D%2C1%5D%7D").await;
     assert_eq!(filter.expect(400)[0], "filter: 'x' term is not supported");
     let page = client.get("/api/projects?page=7").await.expect(404);
     assert_eq!(page["detail"], "Invalid page.");

@@ -49,7 +49,10 @@ async fn each_change_reaches_the_receiver_and_analytics() {
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let traced = client.with("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01"));
     let project = traced
-        .post("/api/projects", json!({ "name": "streets", "labels": [{ "name": "car" }, { "name": "tree" }] }))
+        .post(
+            "/api/projects",
+            json!({ "name": "streets", "labels": [{ "name": "car" }, { "name": "tree" }] }),
+        )
         .await
         .expect(201);
     assert_eq!(project["organization_id"], organization["id"]);
@@ -69,14 +72,18 @@ async fn each_change_reaches_the_receiver_and_analytics() {
         let body = request.json();
         let signature = format!("sha256={}", hex::encode(signed(&request.body)));
         assert_eq!(request.header("x-signature-256"), Some(signature.as_str()));
-        let (id, time) = (request.header("webhook-id").unwrap(), request.header("webhook-timestamp").unwrap());
+        let (id, time) =
+            (request.header("webhook-id").unwrap(), request.header("webhook-timestamp").unwrap());
         let content = [id.as_bytes(), b".", time.as_bytes(), b".", &request.body].concat();
         let standard = base64::engine::general_purpose::STANDARD.encode(signed(&content));
         assert!(request.header("webhook-signature").unwrap().contains(&format!("v1,{standard}")));
         assert_eq!(body["webhook_id"], hook["id"]);
         assert_eq!(body["sender"]["username"], project["owner"]["username"]);
         if body["event"] == "create:project" {
-            assert!(request.header("traceparent").unwrap().contains(trace), "the trace ends before the receiver");
+            assert!(
+                request.header("traceparent").unwrap().contains(trace),
+                "the trace ends before the receiver"
+            );
         }
         if body["event"] == "update:project" {
             assert_eq!(body["before_update"]["name"], "streets");
@@ -98,8 +105,7 @@ async fn each_change_reaches_the_receiver_and_analytics() {
     let versions: Vec<_> = events.iter().map(|event| event["streamversion"].as_i64().unwrap()).collect();
     assert_eq!(versions, [1, 2, 3]);
 
-    let deliveries =
-        alice.get(&format!("/api/webhooks/{}/deliveries", hook["id"])).await.expect(200);
+    let deliveries = alice.get(&format!("/api/webhooks/{}/deliveries", hook["id"])).await.expect(200);
     assert_eq!(deliveries["count"], 3);
     assert!(deliveries["results"].as_array().unwrap().iter().all(|delivery| delivery["status_code"] == 200));
     receiver.stop().await;
@@ -112,7 +118,8 @@ async fn a_project_outlives_its_organization_as_its_owners_own() {
     let alice = mesh.user(&unique("alice")).await;
     let slug = unique("o");
     let organization = alice.post("/api/organizations", json!({ "slug": slug })).await.expect(201);
-    let project = alice.organization(&slug).post("/api/projects", json!({ "name": "streets" })).await.expect(201);
+    let project =
+        alice.organization(&slug).post("/api/projects", json!({ "name": "streets" })).await.expect(201);
     alice.delete(&format!("/api/organizations/{}", organization["id"])).await.expect(204);
     let path = format!("/api/projects/{}", project["id"]);
     eventually("the project is personal", PATIENCE, async || {

@@ -74,7 +74,9 @@ async fn things(mesh: &TestMesh) -> BTreeMap<&'static str, Value> {
 fn body(path: &str, method: &str) -> Option<String> {
     let body = match (method, path) {
         ("get" | "delete", _) => return None,
-        (_, path) if path.starts_with("/api/projects") || path.starts_with("/api/labels") => json!({ "name": "x" }),
+        (_, path) if path.starts_with("/api/projects") || path.starts_with("/api/labels") => {
+            json!({ "name": "x" })
+        }
         (_, path) if path.starts_with("/api/organizations") => json!({ "name": "x" }),
         (_, path) if path.starts_with("/api/memberships") => json!({ "role": "worker" }),
         (_, path) if path.starts_with("/api/users") => json!({ "first_name": "x" }),
@@ -105,7 +107,8 @@ async fn another_tenants_things_look_like_nothing() {
             let target = |id: &str| {
                 path.replace("{id}", id).replace("{delivery_id}", &things["delivery_id"].to_string())
             };
-            for method in ["get", "put", "patch", "post", "delete"].iter().filter(|m| item.get(**m).is_some()) {
+            for method in ["get", "put", "patch", "post", "delete"].iter().filter(|m| item.get(**m).is_some())
+            {
                 let sent = body(path, method);
                 let method_name = method.to_uppercase();
                 let real = mallory.send(&method_name, &target(&theirs.to_string()), sent.clone()).await;

@@ -19,7 +19,9 @@ fn render() -> String {
             }
         }
     }
-    let mut text = String::from("# Who publishes and who reads what. UPDATE_MESH_MAP=1 cargo test -p mesh-tests mesh_map\n");
+    let mut text = String::from(
+        "# Who publishes and who reads what. UPDATE_MESH_MAP=1 cargo test -p mesh-tests mesh_map\n",
+    );
     for event in contracts::catalog() {
         let mut names = readers.remove(event.name).unwrap_or_default();
         names.sort();

@@ -67,10 +67,7 @@ fn ports(count: usize) -> Vec<u16> {
 async fn clean(admin_url: &str) {
     let mut admin = AsyncPgConnection::establish(admin_url).await.unwrap();
     for name in NAMES {
-        admin
-            .batch_execute(&format!("DROP DATABASE IF EXISTS annomesh_{name} WITH (FORCE)"))
-            .await
-            .unwrap();
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS annomesh_{name} WITH (FORCE)")).await.unwrap();
     }
 }
 
@@ -118,7 +115,8 @@ async fn healthy(client: &Client) {
 async fn create(client: &Client, name: &str) -> i64 {
     let client = client.with("idempotency-key", name);
     let created = eventually(name, PATIENCE, async || {
-        let response = client.try_send("POST", "/api/projects", Some(json!({ "name": name }).to_string())).await?;
+        let response =
+            client.try_send("POST", "/api/projects", Some(json!({ "name": name }).to_string())).await?;
         assert!(response.status < 500 || response.status == 503, "{}: {}", response.status, response.text);
         (response.status == 201).then(|| response.json())
     })
@@ -133,7 +131,10 @@ async fn stored_projects(client: &Client) -> BTreeMap<String, Vec<i64>> {
         for event in page["items"].as_array().unwrap() {
             let subject = event["subject"].as_str().unwrap();
             if subject.starts_with("project/") {
-                versions.entry(subject.to_owned()).or_default().push(event["streamversion"].as_i64().unwrap());
+                versions
+                    .entry(subject.to_owned())
+                    .or_default()
+                    .push(event["streamversion"].as_i64().unwrap());
             }
         }
         match page["next"].as_i64() {
@@ -199,7 +200,9 @@ async fn check(client: &Client, receiver: &Receiver, accepted: &BTreeSet<i64>) {
             .received()
             .iter()
             .map(|request| request.json())
-            .filter_map(|body: Value| Some((body["project"]["id"].as_i64()?, body["event"].as_str()?.to_owned())))
+            .filter_map(|body: Value| {
+                Some((body["project"]["id"].as_i64()?, body["event"].as_str()?.to_owned()))
+            })
             .collect();
         (delivered.len() == accepted.len() * 2).then_some(())
     })

@@ -102,7 +102,8 @@ async fn credentials_that_are_not_good_are_refused() {
     let mesh = mesh().await;
     let nobody = mesh.anonymous();
     nobody.get("/api/projects").await.expect(401);
-    for value in ["Token 0123456789", "Token", "Bearer a.b.c", "Basic !!!", "Digest x", "Basic YWRtaW46bm8="] {
+    for value in ["Token 0123456789", "Token", "Bearer a.b.c", "Basic !!!", "Digest x", "Basic YWRtaW46bm8="]
+    {
         nobody.with("authorization", value).get("/api/projects").await.expect(401);
     }
     nobody.with("cookie", "sessionid=made-up").get("/api/projects").await.expect(401);

@@ -60,7 +60,8 @@ fn folder_of(name: &str) -> PathBuf {
 
 #[test]
 fn crates_depend_only_downwards() {
-    let ours: BTreeSet<&str> = SHARED.iter().chain(SERVICES).copied().chain(["test-kit", "mesh-tests", "annomesh"]).collect();
+    let ours: BTreeSet<&str> =
+        SHARED.iter().chain(SERVICES).copied().chain(["test-kit", "mesh-tests", "annomesh"]).collect();
     let allowed = LAYERS.iter().copied().chain(SERVICES.iter().map(|name| (*name, SHARED)));
     for (name, allowed) in allowed {
         let manifest = text(&folder_of(name).join("Cargo.toml"));
@@ -99,7 +100,8 @@ fn every_crate_takes_the_workspace_lints() {
 
 #[test]
 fn domains_are_pure() {
-    let forbidden = ["async ", ".await", "actix", "diesel", "service_kit", "bus::", "tokio", "std::env", "reqwest"];
+    let forbidden =
+        ["async ", ".await", "actix", "diesel", "service_kit", "bus::", "tokio", "std::env", "reqwest"];
     for service in SERVICES {
         for file in files(&folder_of(service).join("src/domain"), "rs") {
             let code = text(&file);
@@ -153,13 +155,22 @@ fn every_documented_path_is_routed_to_its_service() {
 fn every_setting_is_in_the_readme() {
     let readme = text(&root().join("README.md"));
     for setting in service_kit::config::SETTINGS {
-        assert!(readme.contains(&format!("`{}`", setting.name)), "README.md does not document {}", setting.name);
+        assert!(
+            readme.contains(&format!("`{}`", setting.name)),
+            "README.md does not document {}",
+            setting.name
+        );
     }
 }
 
 #[test]
 fn the_tree_has_no_unfinished_business() {
-    let words = [concat!("to", "do!("), concat!("unimplemented", "!("), concat!("#[", "ignore"), concat!("FIX", "ME")];
+    let words = [
+        concat!("to", "do!("),
+        concat!("unimplemented", "!("),
+        concat!("#[", "ignore"),
+        concat!("FIX", "ME"),
+    ];
     for folder in ["services", "shared", "infra", "load-tests"] {
         for file in files(&root().join(folder), "rs") {
             let code = text(&file);

@@ -59,14 +59,12 @@ impl Authenticator {
         let key = digest_of(credential, host);
         // An answer may be older than a revocation that arrived while it was on its way: ask again.
         for _ in 0..3 {
-            let known = self
-                .cache
-                .try_get_with(key, self.exchange(credential, host, &key))
-                .await
-                .map_err(|shared: Arc<Refusal>| match Arc::try_unwrap(shared) {
+            let known = self.cache.try_get_with(key, self.exchange(credential, host, &key)).await.map_err(
+                |shared: Arc<Refusal>| match Arc::try_unwrap(shared) {
                     Ok(refusal) => refusal,
                     Err(shared) => Refusal::new(shared.status, shared.code, detail_of(&shared)),
-                })?;
+                },
+            )?;
             let fresh = known.principal.exp > self.clock.now().timestamp();
             if fresh && !self.revocations.is_revoked(&known.principal, known.position) {
                 return Ok(known.principal.clone());
@@ -79,7 +77,12 @@ impl Authenticator {
         Err(Refusal::invalid_token())
     }
 
-    async fn exchange(&self, credential: &Credential, host: &str, key: &[u8; 32]) -> Result<Arc<Known>, Refusal> {
+    async fn exchange(
+        &self,
+        credential: &Credential,
+        host: &str,
+        key: &[u8; 32],
+    ) -> Result<Arc<Known>, Refusal> {
         if let Some(shared) = &self.shared
             && let Some(answer) = shared.get(key).await
             && let Ok(principal) = self.verify(&answer.token).await
@@ -89,7 +92,8 @@ impl Authenticator {
         let answer = self.ask(credential, host).await?;
         let principal = self.verify(&answer.token).await?;
         if let Some(shared) = &self.shared {
-            let left = principal.exp.saturating_sub(self.clock.now().timestamp()).clamp(1, KEEP.as_secs() as i64);
+            let left =
+                principal.exp.saturating_sub(self.clock.now().timestamp()).clamp(1, KEEP.as_secs() as i64);
             shared.put(key, &answer, left.unsigned_abs()).await;
         }
         Ok(Arc::new(Known { principal, position: answer.position }))
