@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     // Spans are made as in production; lines are written only when something is wrong.
-    let quiet = ("RUST_LOG".to_owned(), "warn,service_kit=info".to_owned());
+    let quiet = ("RUST_LOG".to_owned(), "warn,service_kit=info,bus=error".to_owned());
     let _telemetry = telemetry::init(&Config::from_vars(true, [quiet])?)?;
     let program = std::env::current_exe()?;
     let programs = program.parent().context("the program is in no folder")?.to_owned();

@@ -39,7 +39,8 @@ pub async fn demo(url: Option<String>) -> anyhow::Result<()> {
     };
     println!("The first story, at {url}\n");
     let credentials = json!({ "username": admin.username, "password": admin.password });
-    let answer = step(&client, "sign in", Method::POST, "/api/auth/login", Some(credentials)).await?;
+    let answer = step(&client, "sign in", Method::POST, "/api/auth/login", Some(credentials)).await;
+    let answer = answer.context("are ADMIN_USERNAME and ADMIN_PASSWORD still those of the admin?")?;
     client.token = text(&answer, "key")?;
     let mut story = Story::begin(client.clone()).await?;
     let played = story.play().await;

@@ -66,10 +66,11 @@ pub async fn binaries(data: &Path) -> anyhow::Result<Binaries> {
 }
 
 fn present(wanted: Option<u32>) -> Option<Binaries> {
+    // Looked for last, and only when asked: it starts a program.
     #[cfg(feature = "fetch-postgres")]
-    let fetched = fetch::fetched();
+    let fetched = std::iter::once_with(fetch::fetched).flatten();
     #[cfg(not(feature = "fetch-postgres"))]
-    let fetched = None;
+    let fetched = std::iter::empty();
     let mut all = Binaries::installed().chain(fetched).peekable();
     let best = all.peek().cloned();
     match wanted {

@@ -48,6 +48,11 @@ pub async fn reset(yes: bool) -> anyhow::Result<()> {
     if config.database_url.is_some() {
         println!("The databases of DATABASE_URL are still there: drop them yourself.");
     }
+    if config.kafka.is_some() {
+        println!(
+            "The topics on Kafka still hold the old events: delete them, or the next mesh believes them."
+        );
+    }
     Ok(())
 }
 

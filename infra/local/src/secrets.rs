@@ -10,29 +10,29 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use service_kit::Config;
 
-use crate::folder;
+use crate::folder::{self, Owned};
 
 /// The file in the data folder.
 pub const FILE: &str = "secrets.env";
 
-/// The settings of a local mesh that is about to start: makes up what nobody has said, the first time.
+/// The settings of a local mesh that is about to start, and the right to its data folder: makes up what nobody
+/// has said, the first time.
 ///
 /// # Errors
-/// Names the setting or the file that is at fault.
-pub fn config_to_start() -> anyhow::Result<Config> {
+/// Names the setting or the file that is at fault, or who has the folder.
+pub fn config_to_start() -> anyhow::Result<(Config, Owned)> {
     let said = said();
     let told = Config::from_vars(true, said.clone())?;
     folder::create(&told.data)?;
+    // First, because of two first starts at once only one may make up secrets.
+    let owned = folder::own(&told.data)?;
     let file = told.data.join(FILE);
-    let kept = match read(&file)? {
-        kept if kept.is_empty() => {
-            let made = make(&said)?;
-            write(&file, &made)?;
-            made
-        }
-        kept => kept,
-    };
-    Config::from_vars(true, kept.into_iter().chain(said))
+    let mut kept = read(&file)?;
+    if kept.is_empty() {
+        kept = make(&said)?;
+        write(&file, &kept)?;
+    }
+    Ok((Config::from_vars(true, kept.into_iter().chain(said))?, owned))
 }
 
 /// The settings of a local mesh that may be running; creates nothing.

@@ -1,5 +1,6 @@
 //! The whole mesh in this process: data folder, PostgreSQL, services; and down again, in the other order.
 
+use std::path::Path;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use service_kit::config::Admin;
 use service_kit::start::{Databases, Running, start};
 use service_kit::{Config, http_client, run, telemetry};
 
-use crate::folder::{self, Owned};
+use crate::folder::Owned;
 use crate::postgres::Postgres;
 use crate::progress::shown;
 use crate::{secrets, services};
@@ -47,9 +48,8 @@ struct Mesh {
 
 impl Mesh {
     async fn start() -> anyhow::Result<Self> {
-        let config = secrets::config_to_start()?;
+        let (config, mut owned) = secrets::config_to_start()?;
         let telemetry = telemetry::init(&config)?;
-        let mut owned = folder::own(&config.data)?;
         let postgres = Postgres::start(&config).await?;
         let databases = Databases::Server(postgres.url());
         let services = start(config, Clock::system(), services(), databases);
@@ -69,7 +69,6 @@ impl Mesh {
     async fn greet(&self, took: Duration) {
         let config = &self.running.config;
         let url = &config.public_url;
-        let data = config.data.display();
         let Some(admin) = &config.admin else { return };
         let store = match &self.postgres {
             Postgres::Private(cluster) => format!("PostgreSQL in {}", cluster.folder().display()),
@@ -81,24 +80,28 @@ impl Mesh {
         };
         let password = match admin_can_sign_in(config, admin).await {
             Ok(true) => admin.password.clone(),
-            Ok(false) => format!("changed since the first start (then it was {})", admin.password),
+            Ok(false) => format!("set earlier or changed since: {} is not it", admin.password),
             Err(error) => format!("{} (not tried: {error:#})", admin.password),
         };
-        println!("Annomesh is up after {:.1} s: {store}, {events}.", took.as_secs_f64());
-        println!();
-        println!("  page      {url}");
-        println!("  admin     {}", admin.username);
-        println!("  password  {password}");
-        println!();
-        println!("Try");
-        println!("  open {url} in a browser and sign in");
+        // The other terminal must look into the same folder.
+        let elsewhere = match config.data == Path::new("./.annomesh") {
+            true => String::new(),
+            false => format!("ANNOMESH_DATA={} ", config.data.display()),
+        };
         println!(
-            "  {}cargo run -- demo",
-            if data.to_string() == "./.annomesh" { String::new() } else { format!("ANNOMESH_DATA={data} ") }
+            "Annomesh is up after {:.1} s: {store}, {events}.\n\n  \
+               page      {url}\n  \
+               admin     {name}\n  \
+               password  {password}\n\n\
+             Try\n  \
+               open {url} in a browser and sign in\n  \
+               {elsewhere}cargo run -- demo\n  \
+               curl -u '{name}:{first}' {url}/api/users/self\n\n\
+             Ctrl-C stops it; the next start finds its data again.",
+            took.as_secs_f64(),
+            name = admin.username,
+            first = admin.password,
         );
-        println!("  curl -u '{}:{}' {url}/api/users/self", admin.username, admin.password);
-        println!();
-        println!("Ctrl-C stops it; the next start finds its data again.");
     }
 
     async fn stop(self) -> anyhow::Result<()> {

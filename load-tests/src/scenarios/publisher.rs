@@ -38,7 +38,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let bench = world.bench(false, 4).await?;
     fill(&world).await?;
     let records = records(&bench).await?;
-    admin::ensure_topic(&settings, SERVICE).await?;
+    make_topic(&settings).await?;
     let (values, baselines) = alternate(
         run.rounds,
         async || {
@@ -62,6 +62,16 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     drop(node);
     world.stop().await?;
     Ok(rows)
+}
+
+/// A node that has only just started may need several questions.
+async fn make_topic(settings: &Settings) -> anyhow::Result<()> {
+    let mut tries = 1;
+    while let Err(error) = admin::ensure_topic(settings, SERVICE).await {
+        ensure!(tries < 5, "the topic cannot be made: {}", event_store::chain(&error));
+        tries += 1;
+    }
+    Ok(())
 }
 
 /// Puts a backlog into the log, numbered.

@@ -139,6 +139,15 @@ pub struct EventView {
     pub data: Box<RawValue>,
 }
 
+/// Some events in the order of arrival.
+pub struct Listed {
+    pub events: Vec<EventView>,
+    /// Whether more are there already.
+    pub more: bool,
+    /// Everything up to this arrival number was looked at.
+    pub reached: i64,
+}
+
 /// Reads the events after a cursor, in the order of arrival, at most `limit`.
 pub async fn list(
     tx: &mut Tx,
@@ -146,7 +155,9 @@ pub async fn list(
     sight: &Sight,
     after: i64,
     limit: i64,
-) -> Result<Vec<EventView>, StoreError> {
+) -> Result<Listed, StoreError> {
+    // Before the events: positions up to the head are all visible, because they are given with it.
+    let head = head(tx).await?;
     let mut sql = Sql::composed(
         "SELECT p.position, e.tenant_id, e.event_id, e.source, e.event_type, e.subject, e.occurred_at, \
          e.dataschema, e.stream_version, e.log_position, e.partition_key, e.correlation_id, e.causation_id, \
@@ -161,9 +172,14 @@ pub async fn list(
         sql.push(" AND e.subject = ").push_text(subject);
     }
     sight.push(&mut sql);
-    sql.push(" ORDER BY p.position LIMIT ").push_i64(limit);
-    let rows: Vec<Row> = sql.load(&mut **tx).await?;
-    rows.into_iter().map(EventView::try_from).collect()
+    sql.push(" ORDER BY p.position LIMIT ").push_i64(limit + 1);
+    let mut rows: Vec<Row> = sql.load(&mut **tx).await?;
+    // One more than asked for tells whether there is more.
+    let more = rows.len() as i64 > limit;
+    rows.truncate(limit as usize);
+    let last = rows.last().map_or(after, |row| row.position);
+    let events = rows.into_iter().map(EventView::try_from).collect::<Result<_, _>>()?;
+    Ok(Listed { events, more, reached: if more { last } else { last.max(head) } })
 }
 
 /// The newest arrival number of the deployment.

@@ -4,6 +4,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 mod events;
 mod live;
+mod places;
 mod query;
 
 /// Every endpoint. To add one: a handler with `#[utoipa::path]` in its resource's file, a line here, then

@@ -2,8 +2,7 @@
 //! file, list it here, and run `UPDATE_OPENAPI=1 cargo test -p identity`.
 
 use actix_web::web;
-use event_store::Tx;
-use service_kit::{Caller, Kit, Refusal};
+use service_kit::Caller;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 pub mod exchange;
@@ -44,19 +43,6 @@ pub fn mesh_routes(config: &mut web::ServiceConfig) {
     config
         .route("/internal/exchange", web::post().to(exchange::exchange))
         .route("/internal/jwks", web::get().to(exchange::list_keys));
-}
-
-/// Reads in the caller's tenant. After a refusal the connection goes back to its pool all the same, which it
-/// would not if the transaction were dropped.
-async fn read<T>(
-    kit: &Kit,
-    caller: &Caller,
-    work: impl AsyncFnOnce(&mut Tx) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let outcome = work(&mut tx).await;
-    tx.rollback().await?;
-    outcome
 }
 
 /// The absolute address of a request, for the links to other pages.

@@ -40,7 +40,7 @@ pub async fn rebuild(store: &Store, consumer: &Consumer, peers: &[Peer]) -> Resu
         let place = inbox::place(store, &fresh, &log_source::topic(&peer.service), 0).await?;
         reading.places.push((peer.clone(), place));
     }
-    reading.to_the_end().await?;
+    reading.read_on().await?;
     let mut tx = shadow.begin().await?;
     // Offsets before tables, as the live consumer takes them.
     Sql::fixed("SELECT 1 FROM inbox_offset WHERE consumer = $1 FOR UPDATE")
@@ -49,7 +49,7 @@ pub async fn rebuild(store: &Store, consumer: &Consumer, peers: &[Peer]) -> Resu
         .await
         .map_err(event_store::StoreError::from)?;
     shadow.lock_live(&mut tx).await?;
-    reading.to_the_end().await?;
+    reading.read_on().await?;
     for tenant in &reading.tenants {
         take_over(&mut tx, *tenant, &live, &fresh).await?;
     }
@@ -74,7 +74,7 @@ struct Reading {
 
 impl Reading {
     /// Reads every log until nothing is left.
-    async fn to_the_end(&mut self) -> Result<(), ConsumeError> {
+    async fn read_on(&mut self) -> Result<(), ConsumeError> {
         for (peer, place) in &mut self.places {
             loop {
                 let page = peer.log(place.next_offset, BATCH, Duration::ZERO, &LogFilter::default()).await?;

@@ -14,6 +14,10 @@ use crate::store::id_sequence;
 /// The tables that every service has.
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
+/// No commit waits for the disk: whatever a crash takes back is done again at the next start, and the first
+/// commit of a service puts it on the disk before itself.
+const UNHURRIED: &str = "SET synchronous_commit = off";
+
 /// The name of a service's database.
 pub fn database_name(service: &str) -> String {
     format!("annomesh_{service}")
@@ -59,6 +63,7 @@ pub async fn create(
     password: impl Fn(&str) -> String,
 ) -> Result<(), StoreError> {
     let mut admin = AsyncPgConnection::establish(admin_url).await?;
+    admin.batch_execute(UNHURRIED).await?;
     // Roles belong to the whole server; two services that start at once must not both create them.
     admin.batch_execute("SELECT pg_advisory_lock(hashtext('annomesh_bootstrap'))").await?;
     for group in ["annomesh_runtime", "annomesh_kernel"] {
@@ -126,6 +131,7 @@ pub async fn migrate(
     kinds: &[&str],
 ) -> Result<(), StoreError> {
     let mut connection = AsyncPgConnection::establish(&urls.owner).await?;
+    connection.batch_execute(UNHURRIED).await?;
     connection.batch_execute("SELECT pg_advisory_lock(hashtext('annomesh_migrate'))").await?;
     let mut harness = AsyncMigrationHarness::new(connection);
     for migrations in std::iter::once(MIGRATIONS).chain(own) {

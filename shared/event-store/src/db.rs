@@ -136,10 +136,7 @@ fn pool(url: &str, size: usize) -> Result<Pool<AsyncPgConnection>, StoreError> {
     config.custom_setup = Box::new(move |url| {
         let (home, url) = (home.clone(), url.to_owned());
         async move {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the connection's driver must live on this runtime"
-            )]
+            // The connection's driver must live on this runtime.
             let established = home.spawn(async move { AsyncPgConnection::establish(&url).await });
             established.await.unwrap_or_else(|stopped| {
                 Err(ConnectionError::BadConnection(format!("the runtime is shutting down: {stopped}")))

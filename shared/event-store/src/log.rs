@@ -136,6 +136,10 @@ pub async fn read(store: &Store, after: i64, limit: i64, filter: &LogFilter) -> 
     Ok(LogPage { events, next, head })
 }
 
+/// How long a reader that waits trusts to be woken. Another process may have numbered an event, and its
+/// notification may have been lost with the connection that listens.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Like [`read`], but when there is nothing it waits, at most `wait`, until there is.
 pub async fn read_waiting(
     store: &Store,
@@ -150,10 +154,13 @@ pub async fn read_waiting(
     loop {
         grown.mark_unchanged();
         let page = read(store, after, limit, filter).await?;
-        if !page.events.is_empty() || tokio::time::timeout_at(deadline, grown.changed()).await.is_err() {
+        let now = tokio::time::Instant::now();
+        if !page.events.is_empty() || now >= deadline {
             return Ok(page);
         }
         after = page.next;
+        // Woken or not, it looks again; so the time-out is no error.
+        let _ = tokio::time::timeout_at(deadline.min(now + LOOK_AGAIN), grown.changed()).await;
     }
 }
 

@@ -19,6 +19,7 @@ use crate::aggregate::{Aggregate, join_event};
 use crate::db::Tx;
 use crate::error::StoreError;
 use crate::lease::Lease;
+use crate::log;
 use crate::sequencer::{self, EVENTS};
 use crate::sql::Sql;
 use crate::store::{Apply, Change, Store, fold};
@@ -64,13 +65,20 @@ pub(crate) async fn rebuild<A: Aggregate>(
     let shadow = Shadow::create(store, tables).await?;
     let mut replay =
         Replay::<A> { store: store.clone(), apply, position: 0, applied: 0, states: HashMap::new() };
+    let mut behind = i64::MAX;
     loop {
-        let mut tx = shadow.begin().await?;
-        let count = replay.page(&mut tx).await?;
-        tx.commit().await?;
-        if count < PAGE {
+        let head = drained_head(store).await?;
+        let distance = head - replay.position;
+        while replay.position < head {
+            let mut tx = shadow.begin().await?;
+            replay.page(&mut tx, head).await?;
+            tx.commit().await?;
+        }
+        // A log that grows as fast as it is replayed is not caught up with but under the lock.
+        if distance < PAGE || distance >= behind {
             break;
         }
+        behind = distance;
     }
     for attempt in 1.. {
         match swap(store, &shadow, &mut replay).await {
@@ -94,8 +102,10 @@ async fn swap<A: Aggregate>(
         let mut tx = shadow.begin().await?;
         shadow.lock_live(&mut tx).await?;
         crate::fail_point!("es.rebuild.locked");
-        sequencer::drain(store, &[EVENTS]).await?;
-        while replay.page(&mut tx).await? > 0 {}
+        let head = drained_head(store).await?;
+        while replay.position < head {
+            replay.page(&mut tx, head).await?;
+        }
         shadow.swap(&mut tx).await?;
         crate::fail_point!("es.rebuild.before_commit");
         tx.commit().await
@@ -109,6 +119,12 @@ async fn swap<A: Aggregate>(
     outcome
 }
 
+/// The newest position, after everything that is committed has one.
+async fn drained_head(store: &Store) -> Result<i64, StoreError> {
+    sequencer::drain(store, &[EVENTS]).await?;
+    log::head(store, EVENTS).await
+}
+
 struct Replay<A: Aggregate> {
     store: Store,
     apply: Apply<A>,
@@ -118,16 +134,17 @@ struct Replay<A: Aggregate> {
 }
 
 impl<A: Aggregate> Replay<A> {
-    /// Applies the next page of events; returns how many there were.
-    async fn page(&mut self, tx: &mut Tx) -> Result<i64, StoreError> {
+    /// Applies the next page of events, at most to position `head`.
+    async fn page(&mut self, tx: &mut Tx, head: i64) -> Result<(), StoreError> {
         let mut kernel = self.store.database().kernel().await?;
         let rows: Vec<Recorded> = Sql::fixed(
             "SELECT p.position, e.tenant_id, e.stream_id, e.version, e.event_type, e.schema_rev, \
              e.data::text AS data, e.actor_id, e.occurred_at \
              FROM es_event_position p JOIN es_event e USING (seq) \
-             WHERE p.position > $1 AND e.kind = $2 ORDER BY p.position LIMIT $3",
+             WHERE p.position > $1 AND p.position <= $2 AND e.kind = $3 ORDER BY p.position LIMIT $4",
         )
         .bind::<BigInt>(self.position)
+        .bind::<BigInt>(head)
         .bind::<Text>(A::KIND)
         .bind::<BigInt>(PAGE)
         .load(&mut *kernel)
@@ -140,10 +157,13 @@ impl<A: Aggregate> Replay<A> {
                 inside = Some(row.tenant_id);
             }
             self.apply(tx, row).await?;
-            self.position = row.position;
             self.applied += 1;
         }
-        Ok(rows.len() as i64)
+        self.position = match rows.last() {
+            Some(row) if rows.len() as i64 == PAGE => row.position,
+            _ => head,
+        };
+        Ok(())
     }
 
     async fn apply(&mut self, tx: &mut Tx, row: &Recorded) -> Result<(), StoreError> {
@@ -243,12 +263,13 @@ const COPY_RIGHTS: &str = "DO $$ DECLARE rights text; BEGIN \
     IF rights IS NOT NULL THEN PERFORM es_kernel_table('rebuild.{table}', rights); END IF; END $$";
 
 /// The copies of indexes have the names that PostgreSQL gives by default; an aggregate knows its unique rules
-/// by the names that the migration gave. Twice, because one's name may be what another is called by default.
+/// by the names that the migration gave. Two steps, because one's name may be another's by default.
 const COPY_INDEX_NAMES: &str = "DO $$ DECLARE pair record; BEGIN \
     FOR step IN 1..2 LOOP FOR pair IN \
         WITH named AS (SELECT indrelid, relname, row_number() OVER (PARTITION BY indrelid \
-            ORDER BY indisprimary, indisunique, substring(pg_get_indexdef(indexrelid) FROM ' USING .*'), indexrelid) AS n \
-            FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid) \
+                ORDER BY indisprimary, indisunique, substring(pg_get_indexdef(indexrelid) FROM ' USING .*'), indexrelid) AS n \
+            FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid \
+            WHERE indrelid IN ('rebuild.{table}'::regclass, 'public.{table}'::regclass)) \
         SELECT copy.relname AS name, live.relname AS wanted FROM named AS copy JOIN named AS live USING (n) \
         WHERE copy.indrelid = 'rebuild.{table}'::regclass AND live.indrelid = 'public.{table}'::regclass \
             AND copy.relname <> live.relname \

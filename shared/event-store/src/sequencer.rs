@@ -127,10 +127,12 @@ async fn number(store: &Store, log: &'static str) -> Result<u64, StoreError> {
         .execute(&mut *tx)
         .await?;
     let row: Row = number_statement(log).bind::<BigInt>(BATCH).get_result(&mut *tx).await?;
-    if row.count > 0 {
-        // Once a batch, not once an append: a notification serialises commits.
-        Sql::fixed("SELECT pg_notify('es_numbered', $1)").bind::<Text>(log).execute(&mut *tx).await?;
+    if row.count == 0 {
+        tx.commit().await?;
+        return Ok(0);
     }
+    // Once a batch, not once an append: a notification serialises commits.
+    Sql::fixed("SELECT pg_notify('es_numbered', $1)").bind::<Text>(log).execute(&mut *tx).await?;
     crate::fail_point!("es.sequencer.before_commit");
     tx.commit().await?;
     crate::fail_point!("es.sequencer.after_commit");

@@ -193,7 +193,9 @@ fn kafka(vars: &BTreeMap<String, String>) -> anyhow::Result<Option<bus::kafka::S
         password: text("KAFKA_SASL_PASSWORD"),
     };
     let prefix = text("KAFKA_TOPIC_PREFIX").unwrap_or_default();
-    Ok(Some(bus::kafka::Settings { brokers, security, prefix }))
+    let settings = bus::kafka::Settings { brokers, security, prefix };
+    settings.check()?;
+    Ok(Some(settings))
 }
 
 fn peers(text: &str) -> anyhow::Result<BTreeMap<String, String>> {

@@ -3,8 +3,8 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use tracing::Instrument;
@@ -46,7 +46,7 @@ pub async fn layer(
     let path = request.path().to_owned();
     let face = face_of(&path);
     let plain_json = wants_plain_json(&request);
-    let (options, version_refused) = (request.method() == Method::OPTIONS, asks_unknown_version(&request));
+    let version_refused = asks_unknown_version(&request);
     let started = std::time::Instant::now();
     let mut response = async {
         let refused_version = || {
@@ -71,9 +71,6 @@ pub async fn layer(
     }
     .instrument(span.clone())
     .await?;
-    if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response = response.into_response(HttpResponse::Ok().finish());
-    }
     let status = response.status();
     if status.is_client_error() && response.response().error().is_none() {
         // A router's own answer has no body of ours.

@@ -10,13 +10,13 @@ use std::time::Duration;
 use bus::{Consumer, Peer};
 use contracts::TenantId;
 use event_store::inbox::{self, Progress};
-use event_store::{Clock, Store};
+use event_store::{Clock, Store, Tx};
 
 use crate::auth::authenticator::Authenticator;
 use crate::directory;
 use crate::mesh_token::MeshSecret;
 use crate::service::Find;
-use crate::{Config, Refusal};
+use crate::{Caller, Config, Refusal};
 
 /// How long a request waits for this service to hear of something.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -86,6 +86,19 @@ impl Kit {
         let directory =
             self.consumers.iter().filter(reads).find(|consumer| consumer.name() == directory::CONSUMER);
         directory.or_else(|| readers.next()).map(|consumer| consumer.full_name(self.service))
+    }
+
+    /// Reads in the caller's tenant. After a refusal the connection goes back to its pool all the same, which
+    /// it would not if the transaction were dropped.
+    pub async fn read<T>(
+        &self,
+        caller: &Caller,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut tx = self.store.database().tenant(caller.tenant()).await?;
+        let outcome = work(&mut tx).await;
+        tx.rollback().await?;
+        outcome
     }
 
     /// Asks a stream's owner how far it is and waits until this service has taken that in. Returns whether

@@ -8,6 +8,7 @@ pub mod body;
 pub mod config;
 pub mod cvat;
 pub mod directory;
+mod documented;
 pub mod faces;
 pub mod http_client;
 pub mod kit;

@@ -11,7 +11,6 @@ use crate::{Config, Service, telemetry};
 ///
 /// # Errors
 /// Says in one line what is wrong and which setting to change.
-#[expect(clippy::disallowed_methods, reason = "the process's arguments are read here")]
 pub fn run(service: Service) -> anyhow::Result<()> {
     let command = std::env::args().nth(1).unwrap_or_else(|| "serve".to_owned());
     if command == "openapi" {

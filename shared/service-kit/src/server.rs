@@ -14,6 +14,7 @@ use actix_web::{App, Error, HttpMessage, HttpServer, web};
 use utoipa_actix_web::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::documented::{Documented, unmatched};
 use crate::kit::{Kit, Node};
 use crate::{body, faces, mesh, routes};
 
@@ -26,6 +27,7 @@ pub(crate) struct Face {
     pub node: Node,
     pub kit: Option<Kit>,
     pub routes: fn(&mut ServiceConfig),
+    pub documented: web::Data<Documented>,
     pub mesh: Option<fn(&mut web::ServiceConfig)>,
     /// Answers what belongs to services that are not in this process.
     pub elsewhere: Option<fn(&mut web::ServiceConfig)>,
@@ -100,7 +102,7 @@ fn endpoints(face: &Face, guard: impl Guard + 'static) -> impl HttpServiceFactor
     if let Some(kit) = &face.kit {
         part = part.app_data(web::Data::new(kit.clone()));
     }
-    part.configure(face.routes)
+    part.app_data(face.documented.clone()).configure(face.routes).default_service(web::to(unmatched))
 }
 
 /// A service's endpoints for its peers.

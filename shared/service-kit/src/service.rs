@@ -72,7 +72,6 @@ impl Service {
     }
 
     /// The migrations of its database and the kinds of its ids; `None` for a service without one.
-    #[expect(clippy::type_complexity, reason = "a pair of borrowed things, for tests and tools")]
     pub fn schema(&self) -> Option<(impl Fn() -> Vec<EmbeddedMigrations>, &[&'static str])> {
         let own = self.migrations?;
         Some((move || vec![crate::start::DIRECTORY, own()], self.id_kinds.as_slice()))

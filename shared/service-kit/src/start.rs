@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::web;
 use anyhow::Context as _;
 use bus::Peer;
 use diesel_migrations::EmbeddedMigrations;
 use event_store::{Clock, Database, DatabaseUrls, PoolSizes, Store, bootstrap, idempotency, sequencer};
 
 use crate::auth::authenticator::Authenticator;
+use crate::documented::Documented;
 use crate::kit::{Kit, Node};
 use crate::mesh_token::MeshSecret;
 use crate::server::{Face, serve};
@@ -34,6 +36,9 @@ pub enum Databases {
     Prepared(HashMap<String, DatabaseUrls>),
 }
 
+/// How long a stop waits for this process's consumers to leave their groups.
+const LEAVE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Running services.
 pub struct Running {
     pub config: Arc<Config>,
@@ -53,6 +58,9 @@ impl Running {
         // The front door first, then whoever asks the mesh, then the mesh.
         self.front.stop(true).await;
         self.tasks.stop().await;
+        if self.config.kafka.is_some() && !bus::kafka::closed(LEAVE).await {
+            tracing::warn!("a consumer has not left its group; others wait for the end of its session");
+        }
         self.back.stop(true).await;
     }
 
@@ -130,6 +138,7 @@ pub async fn start(
     let mut faces = Vec::new();
     let mut starting = Vec::new();
     for service in services {
+        let documented = web::Data::new(Documented::new(&service.openapi()));
         let node = node(&service, &config, &clock, &mesh_secret, &http)?;
         let name = service.name;
         tasks.start(
@@ -162,6 +171,7 @@ pub async fn start(
             node: node.clone(),
             kit: kit.clone(),
             routes: service.routes,
+            documented,
             mesh: service.mesh_routes,
             elsewhere: service.elsewhere,
         });

@@ -1,6 +1,8 @@
 //! Logs and traces. A trace begins at the HTTP request, travels in the event's `traceparent` and goes on in
 //! whoever takes the event in.
 
+use std::io::IsTerminal;
+
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -44,7 +46,10 @@ pub fn init(config: &Config) -> anyhow::Result<Telemetry> {
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("annomesh"))
         .with_filter(LevelFilter::INFO);
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people: a file gets none.
+    let log = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let log = match config.log_json {
         true => log.json().with_filter(filter).boxed(),
         false => log.with_target(false).with_filter(filter).boxed(),

@@ -17,9 +17,9 @@ pub async fn cluster() -> &'static SharedCluster {
     CLUSTER
         .get_or_init(|| async {
             let target = std::env::current_exe().unwrap().ancestors().nth(3).map(PathBuf::from).unwrap();
-            Cluster::shared_for_tests(&target.join("test-postgres"))
-                .await
-                .expect("tests need PostgreSQL 15 or newer (Debian: apt-get install postgresql)")
+            Cluster::shared_for_tests(&target.join("test-postgres")).await.unwrap_or_else(|why| {
+                panic!("tests need PostgreSQL 15 or newer (Debian: apt-get install postgresql): {why:#}")
+            })
         })
         .await
 }

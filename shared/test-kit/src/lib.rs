@@ -1,10 +1,11 @@
 //! What tests stand on: a private PostgreSQL, running services, clients, receivers. Dev-dependency only;
 //! everything here panics when it fails, because that is what a test wants.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod client;
 pub mod database;
 pub mod eventually;
+pub mod fake;
 pub mod mesh;
 pub mod openapi;
 pub mod receiver;

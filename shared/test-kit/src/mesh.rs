@@ -24,6 +24,7 @@ pub struct TestMesh {
 
 impl TestMesh {
     /// Starts services without a broker, or on the Kafka that `TEST_KAFKA_BROKERS` names.
+    #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
     pub async fn start(services: Vec<Service>) -> Self {
         let mut vars = vec![];
         if let Ok(brokers) = std::env::var("TEST_KAFKA_BROKERS") {

@@ -6,22 +6,23 @@ use service_kit::{Answer, Caller, Kit, Selection};
 use utoipa::ToSchema;
 
 use super::query::EventQuery;
-use crate::event::{self, EventView};
+use crate::event::{self, EventView, Listed};
 use crate::sight::Sight;
 
 /// A page of events.
 #[derive(Serialize, ToSchema)]
 pub struct EventPage {
-    #[schema(inline = false)]
     items: Vec<EventView>,
-    /// Cursor of the last item when there is more; `null` at the end. Whoever polls reads on after the last
-    /// item that it got.
+    /// Where to read on at once; `null` at the end.
     next: Option<i64>,
+    /// Everything up to this cursor was looked at: where to read on later. Beyond the last item when what came
+    /// after it did not match.
+    reached: i64,
 }
 
 /// Lists events in the order of arrival.
 ///
-/// Arrival numbers are given after commit: reading on from the last item never skips an event. An admin sees
+/// Arrival numbers are given after commit: reading on from where one was never skips an event. An admin sees
 /// the tenant, a maintainer the organization, everybody else what they did themselves.
 #[utoipa::path(
     tag = "events",
@@ -51,13 +52,9 @@ async fn list_events(
 ) -> Answer {
     let query = EventQuery::parse(request.query_string())?;
     let sight = Sight::of(&kit, &caller, &selection).await?;
-    let limit = query.limit();
     let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    // One more than asked for tells whether there is more.
-    let mut items = event::list(&mut tx, &query.filter, &sight, query.after.unwrap_or(0), limit + 1).await?;
+    let Listed { events: items, more, reached } =
+        event::list(&mut tx, &query.filter, &sight, query.after.unwrap_or(0), query.limit()).await?;
     tx.commit().await?;
-    let more = items.len() as i64 > limit;
-    items.truncate(limit as usize);
-    let next = items.last().filter(|_| more).map(|item| item.cursor);
-    Ok(HttpResponse::Ok().json(EventPage { items, next }))
+    Ok(HttpResponse::Ok().json(EventPage { items, next: more.then_some(reached), reached }))
 }

@@ -1,8 +1,8 @@
 //! `GET /v1/events/live`: events as they arrive, as a `text/event-stream`.
 //!
 //! A stream that is cut goes on where it was: each event carries its cursor as `id`, and browsers send the
-//! last one back as `Last-Event-ID`. The caller's credential and sight are looked at again before anything is
-//! read, so a revocation or a lost membership ends or narrows the stream with the next event.
+//! last one back as `Last-Event-ID`. The caller's credential is looked at again every second, and what they may
+//! see before anything is read: a revocation ends the stream, a lost membership narrows it.
 
 use std::time::Duration;
 
@@ -15,16 +15,18 @@ use service_kit::{Answer, Caller, Kit, Refusal, Selection};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::places::{Place, Places};
 use super::query::{self, EventQuery};
 use crate::event::{self, EventView, Filter};
 use crate::sight::Sight;
 
 /// Events that are written at once at most.
 const PAGE: i64 = 200;
-/// How long a stream may be silent: proxies and clients give up on one that says nothing. It is also how
-/// often the credential of a silent stream is looked at.
+/// How long a stream may be silent: proxies and clients give up on one that says nothing.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How soon a stream notices that the service stops.
+/// The least time between two reads of one stream: what arrives meanwhile comes together.
+const PACE: Duration = Duration::from_millis(20);
+/// How soon a silent stream notices that its credential was revoked or the service stops.
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// Streams events as they arrive (server-sent events).
@@ -48,6 +50,7 @@ const GLANCE: Duration = Duration::from_secs(1);
         (status = 400, description = "A parameter makes no sense", content_type = "application/problem+json"),
         (status = 401, description = "Not signed in", content_type = "application/problem+json"),
         (status = 403, description = "No events may be seen there", content_type = "application/problem+json"),
+        (status = 429, description = "The tenant has too many live streams", content_type = "application/problem+json"),
     )
 )]
 #[get("/v1/events/live")]
@@ -64,7 +67,10 @@ async fn tail_events(
     let credential = auth::credential(&request)?.ok_or_else(Refusal::unauthenticated)?;
     Sight::of(&kit, &caller, &selection).await?;
     let cursor = begin(&request, &query, &caller, &kit).await?;
+    let place = kit.shared::<Places>().take(caller.tenant())?;
     let tail = Tail {
+        place,
+        read_at: Instant::now(),
         grown: kit.store.wake().follow(),
         host: auth::host(&request).to_owned(),
         kit: kit.get_ref().clone(),
@@ -124,6 +130,9 @@ struct Tail {
     cursor: i64,
     grown: watch::Receiver<u64>,
     opened: bool,
+    read_at: Instant,
+    #[expect(dead_code, reason = "held as long as the stream is open")]
+    place: Place,
 }
 
 impl Tail {
@@ -135,40 +144,51 @@ impl Tail {
         }
         let deadline = Instant::now() + HEARTBEAT;
         loop {
+            tokio::time::sleep_until(self.read_at + PACE).await;
+            self.read_at = Instant::now();
             self.grown.mark_unchanged();
             let events = self.read().await?;
-            if let Some(last) = events.last() {
-                self.cursor = last.cursor;
+            if !events.is_empty() {
                 return events.iter().map(frame).collect::<Result<String, _>>().map(|text| Some(text.into()));
             }
-            if !self.wait(deadline).await {
+            if !self.wait(deadline).await? {
                 return Ok(None);
             }
             if Instant::now() >= deadline {
-                return Ok(Some(Bytes::from_static(b": still here\n\n")));
+                // Without data it is no event, but who connects again begins after it.
+                return Ok(Some(format!(": still here\nid: {}\n\n", self.cursor).into()));
             }
         }
     }
 
     /// Waits until something may have arrived or the deadline; returns whether the service goes on.
-    async fn wait(&mut self, deadline: Instant) -> bool {
+    async fn wait(&mut self, deadline: Instant) -> Result<bool, Refusal> {
         while self.kit.is_ready() && Instant::now() < deadline {
             tokio::select! {
-                changed = self.grown.changed() => return changed.is_ok(),
+                changed = self.grown.changed() => return Ok(changed.is_ok()),
                 () = tokio::time::sleep_until(deadline.min(Instant::now() + GLANCE)) => {}
             }
+            self.authenticate().await?;
         }
-        self.kit.is_ready()
+        Ok(self.kit.is_ready())
+    }
+
+    /// Looks at the credential again: mostly in the authenticator's cache, which forgets after a minute, and
+    /// what was revoked at once.
+    async fn authenticate(&mut self) -> Result<(), Refusal> {
+        self.caller.principal = self.kit.authenticator.authenticate(&self.credential, &self.host).await?;
+        Ok(())
     }
 
     async fn read(&mut self) -> Result<Vec<EventView>, Refusal> {
-        // From the authenticator's cache, which forgets after a minute, and at once what was revoked.
-        self.caller.principal = self.kit.authenticator.authenticate(&self.credential, &self.host).await?;
+        self.authenticate().await?;
         let sight = Sight::of(&self.kit, &self.caller, &self.selection).await?;
         let mut tx = self.kit.store.database().tenant(self.caller.tenant()).await?;
-        let events = event::list(&mut tx, &self.filter, &sight, self.cursor, PAGE).await?;
+        let listed = event::list(&mut tx, &self.filter, &sight, self.cursor, PAGE).await?;
         tx.commit().await?;
-        Ok(events)
+        // Past what did not match too: else each read would look at it again.
+        self.cursor = listed.reached;
+        Ok(listed.events)
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use test_kit::TestMesh;
-
-use crate::fake;
+use test_kit::{TestMesh, fake};
 
 /// A mesh without a gateway, and a gateway alone that knows where it is.
 async fn apart() -> (TestMesh, TestMesh) {
@@ -48,7 +46,7 @@ async fn a_request_arrives_as_it_was_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_caller_and_the_request_id_are_the_services() {
     let (_services, gateway) = apart().await;
-    let response = gateway.anonymous().basic("user", "x").get("/api/projects/whoami").await;
+    let response = gateway.anonymous().basic("7.user", "x").get("/api/projects/whoami").await;
     let id = response.headers["x-request-id"].to_str().unwrap().to_owned();
     assert_eq!(response.headers.get_all("x-request-id").iter().count(), 1);
     let body = response.expect(200);

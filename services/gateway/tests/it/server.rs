@@ -1,8 +1,6 @@
 //! What clients ask before they sign in, and the documents.
 
-use test_kit::TestMesh;
-
-use crate::fake;
+use test_kit::{TestMesh, fake};
 
 async fn mesh() -> TestMesh {
     let mut services = fake::services();
@@ -20,9 +18,10 @@ async fn anybody_may_ask_what_this_server_is() {
     }
     assert_eq!(mesh.anonymous().get("/assets/icon.svg").await.status, 200);
     mesh.anonymous().get("/api/server/plugins").await.expect(401);
-    let plugins = mesh.anonymous().basic("user", "x").get("/api/server/plugins").await.expect(200);
+    let plugins = mesh.anonymous().basic("7.user", "x").get("/api/server/plugins").await.expect(200);
     assert_eq!(plugins["MODELS"], false);
-    let formats = mesh.anonymous().basic("user", "x").get("/api/server/annotation/formats").await.expect(200);
+    let formats =
+        mesh.anonymous().basic("7.user", "x").get("/api/server/annotation/formats").await.expect(200);
     assert_eq!(formats["exporters"], serde_json::json!([]));
 }
 

@@ -11,7 +11,7 @@ use service_kit::organization::Scope;
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write, directory};
 use utoipa::ToSchema;
 
-use super::{read, url_of};
+use super::url_of;
 use crate::domain::membership::{Membership, MembershipCommand};
 use crate::projections::memberships::{self, Membership as Row, Pending};
 
@@ -61,11 +61,12 @@ pub async fn list_memberships(
             Pending::of(caller.is_admin(), &own)
         }
     };
-    let (shown, window) = read(&kit, &caller, async |tx| {
-        let (found, window) = memberships::list(tx, &query, &seen, &pending, caller.user_id()).await?;
-        Ok((render(tx, found, &caller.base_url).await?, window))
-    })
-    .await?;
+    let (shown, window) = kit
+        .read(&caller, async |tx| {
+            let (found, window) = memberships::list(tx, &query, &seen, &pending, caller.user_id()).await?;
+            Ok((render(tx, found, &caller.base_url).await?, window))
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(Page::new(shown, &window, &url_of(&caller, &request))))
 }
 
@@ -77,12 +78,13 @@ pub async fn list_memberships(
 ))]
 #[get("/api/memberships/{id}")]
 pub async fn get_membership(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>) -> Answer {
-    let membership = read(&kit, &caller, async |tx| {
-        let row = find(tx, &caller, *id).await?;
-        permit(tx, &caller, &row, "view", row.role()).await?;
-        render_one(tx, row, &caller).await
-    })
-    .await?;
+    let membership = kit
+        .read(&caller, async |tx| {
+            let row = find(tx, &caller, *id).await?;
+            permit(tx, &caller, &row, "view", row.role()).await?;
+            render_one(tx, row, &caller).await
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(membership))
 }
 

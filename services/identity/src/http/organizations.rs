@@ -13,7 +13,7 @@ use service_kit::list::{ListQuery, Page};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write};
 use utoipa::ToSchema;
 
-use super::{read, url_of};
+use super::url_of;
 use crate::domain::membership::{Membership, MembershipCommand, NewMembership};
 use crate::domain::organization::{
     NewOrganization, Organization, OrganizationChange, OrganizationCommand, SLUG_MAX, is_valid_slug,
@@ -116,11 +116,12 @@ pub async fn list_organizations(
     let query = ListQuery::from_query_string(request.query_string(), &organizations::FIELDS)?;
     let scope = kit.scope(&caller, &selection).await?;
     let seen = table(Resource::Organizations).visible(&caller.subject(), &scope.list());
-    let (shown, window) = read(&kit, &caller, async |tx| {
-        let (found, window) = organizations::list(tx, &query, &seen, caller.user_id()).await?;
-        Ok((render(tx, found, &caller.base_url).await?, window))
-    })
-    .await?;
+    let (shown, window) = kit
+        .read(&caller, async |tx| {
+            let (found, window) = organizations::list(tx, &query, &seen, caller.user_id()).await?;
+            Ok((render(tx, found, &caller.base_url).await?, window))
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(Page::new(shown, &window, &url_of(&caller, &request))))
 }
 
@@ -131,11 +132,12 @@ pub async fn list_organizations(
 ))]
 #[get("/api/organizations/{id}")]
 pub async fn get_organization(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>) -> Answer {
-    let organization = read(&kit, &caller, async |tx| {
-        let row = find(tx, *id, &caller).await?;
-        render_one(tx, row, &caller).await
-    })
-    .await?;
+    let organization = kit
+        .read(&caller, async |tx| {
+            let row = find(tx, *id, &caller).await?;
+            render_one(tx, row, &caller).await
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(organization))
 }
 

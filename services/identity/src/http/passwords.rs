@@ -6,7 +6,6 @@ use serde_json::json;
 use service_kit::{Answer, Caller, Kit, Refusal, Write};
 use utoipa::ToSchema;
 
-use super::read;
 use super::registration::check_password;
 use super::sessions::Detail;
 use crate::domain::user::{User, UserCommand};
@@ -29,7 +28,7 @@ pub struct ChangePassword {
 ))]
 #[post("/api/auth/password/change")]
 pub async fn change_password(kit: web::Data<Kit>, caller: Caller, write: Write<ChangePassword>) -> Answer {
-    let found = read(&kit, &caller, async |tx| Ok(accounts::find(tx, caller.user_id()).await?)).await?;
+    let found = kit.read(&caller, async |tx| Ok(accounts::find(tx, caller.user_id()).await?)).await?;
     let account = found.ok_or_else(Refusal::invalid_token)?;
     let body = write.body;
     let old_hash = account.password_hash.clone();

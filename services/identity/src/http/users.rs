@@ -11,7 +11,7 @@ use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write, directo
 use utoipa::ToSchema;
 
 use super::registration::{PERSON_NAME_MAX, check_email, check_username};
-use super::{read, url_of};
+use super::url_of;
 use crate::domain::user::{User, UserChange, UserCommand};
 use crate::projections::accounts::{self, Account};
 use crate::steps;
@@ -100,7 +100,7 @@ pub struct UpdateUser {
 #[utoipa::path(tag = "users", responses((status = 200, description = "The caller", body = UserRead)))]
 #[get("/api/users/self")]
 pub async fn get_self(kit: web::Data<Kit>, caller: Caller) -> Answer {
-    let found = read(&kit, &caller, async |tx| Ok(accounts::find(tx, caller.user_id()).await?)).await?;
+    let found = kit.read(&caller, async |tx| Ok(accounts::find(tx, caller.user_id()).await?)).await?;
     let account = found.ok_or_else(Refusal::invalid_token)?;
     Ok(HttpResponse::Ok().json(UserRead::new(&account, &caller.base_url)))
 }
@@ -123,7 +123,7 @@ pub async fn list_users(
     let scope = kit.scope(&caller, &selection).await?;
     let seen = table(Resource::Users).visible(&caller.subject(), &scope.list());
     let (found, window) =
-        read(&kit, &caller, async |tx| accounts::list(tx, &query, &seen, caller.user_id()).await).await?;
+        kit.read(&caller, async |tx| accounts::list(tx, &query, &seen, caller.user_id()).await).await?;
     let users = found.iter().map(|account| MetaUser::new(account, &caller)).collect();
     Ok(HttpResponse::Ok().json(Page::new(users, &window, &url_of(&caller, &request))))
 }
@@ -136,18 +136,19 @@ pub async fn list_users(
 ))]
 #[get("/api/users/{id}")]
 pub async fn get_user(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>) -> Answer {
-    let account = read(&kit, &caller, async |tx| {
-        let account = accounts::find(tx, *id).await?.ok_or_else(Refusal::not_found)?;
-        // A user is in no organization of their own, so it is enough to share one.
-        let memberships = directory::memberships_of(tx, caller.user_id()).await?;
-        let all = ListScope::All { memberships: &memberships };
-        let seen = table(Resource::Users).visible(&caller.subject(), &all);
-        match accounts::is_visible(tx, *id, &seen, caller.user_id()).await? {
-            true => Ok(account),
-            false => Err(Refusal::forbidden()),
-        }
-    })
-    .await?;
+    let account = kit
+        .read(&caller, async |tx| {
+            let account = accounts::find(tx, *id).await?.ok_or_else(Refusal::not_found)?;
+            // A user is in no organization of their own, so it is enough to share one.
+            let memberships = directory::memberships_of(tx, caller.user_id()).await?;
+            let all = ListScope::All { memberships: &memberships };
+            let seen = table(Resource::Users).visible(&caller.subject(), &all);
+            match accounts::is_visible(tx, *id, &seen, caller.user_id()).await? {
+                true => Ok(account),
+                false => Err(Refusal::forbidden()),
+            }
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(MetaUser::new(&account, &caller)))
 }
 

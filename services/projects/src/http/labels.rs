@@ -221,9 +221,8 @@ pub async fn list_labels(
     let query = ListQuery::from_query_string(request.query_string(), &labels::FIELDS)?;
     let scope = kit.scope(&caller, &selection).await?;
     let visible = policy::table(Resource::Projects).visible(&caller.subject(), &scope.list());
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let (found, window) = labels::list(&mut tx, &caller, &visible, &query).await?;
-    tx.commit().await?;
+    let (found, window) =
+        kit.read(&caller, async |tx| labels::list(tx, &caller, &visible, &query).await).await?;
     let results: Vec<LabelRead> = found.into_iter().map(LabelRead::from).collect();
     let url = format!("{}{}", base_url(&request), request.uri());
     Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
@@ -271,9 +270,7 @@ pub async fn delete_label(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64
 }
 
 async fn authorised_label(kit: &Kit, caller: &Caller, id: i64, scope: &str) -> Result<ProjectLabel, Refusal> {
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let label = labels::find(&mut tx, id).await?;
-    tx.commit().await?;
+    let label = kit.read(caller, async |tx| Ok(labels::find(tx, id).await?)).await?;
     let label = label.ok_or_else(Refusal::not_found)?;
     authorised(kit, caller, label.project_id, &[scope]).await?;
     Ok(label)

@@ -142,10 +142,12 @@ pub async fn list_projects(
     let query = ListQuery::from_query_string(request.query_string(), &projects::FIELDS)?;
     let scope = kit.scope(&caller, &selection).await?;
     let visible = policy::table(Resource::Projects).visible(&caller.subject(), &scope.list());
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let (facts, window) = projects::list(&mut tx, &caller, &visible, &query).await?;
-    let results = render(&mut tx, &caller.base_url, &facts).await?;
-    tx.commit().await?;
+    let (results, window) = kit
+        .read(&caller, async |tx| {
+            let (facts, window) = projects::list(tx, &caller, &visible, &query).await?;
+            Ok((render(tx, &caller.base_url, &facts).await?, window))
+        })
+        .await?;
     let url = format!("{}{}", base_url(&request), request.uri());
     Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
 }
@@ -155,9 +157,7 @@ pub async fn list_projects(
 #[get("/api/projects/{id}")]
 pub async fn get_project(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>) -> Answer {
     let fact = authorised(&kit, &caller, *id, &["view"]).await?;
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let results = render(&mut tx, &caller.base_url, &[fact]).await?;
-    tx.commit().await?;
+    let results = kit.read(&caller, async |tx| render(tx, &caller.base_url, &[fact]).await).await?;
     Ok(HttpResponse::Ok().json(results.into_iter().next()))
 }
 
@@ -222,9 +222,7 @@ pub async fn delete_project(
 
 /// A project that the caller may do all these things with.
 pub async fn authorised(kit: &Kit, caller: &Caller, id: i64, scopes: &[&str]) -> Result<Fact, Refusal> {
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let fact = projects::find(&mut tx, id).await?;
-    tx.commit().await?;
+    let fact = kit.read(caller, async |tx| Ok(projects::find(tx, id).await?)).await?;
     let fact = fact.ok_or_else(Refusal::not_found)?;
     let ownership = ownership(caller.user_id(), fact.owner_id, fact.assignee_id);
     let (table, subject) = (policy::table(Resource::Projects), caller.subject());

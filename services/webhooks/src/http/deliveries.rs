@@ -68,9 +68,7 @@ pub async fn list_deliveries(
 ) -> Answer {
     authorised(&kit, &caller, *id, "view").await?;
     let query = ListQuery::from_query_string(request.query_string(), &attempts::FIELDS)?;
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let (rows, window) = attempts::list(&mut tx, *id, &query).await?;
-    tx.commit().await?;
+    let (rows, window) = kit.read(&caller, async |tx| attempts::list(tx, *id, &query).await).await?;
     let results = rows.into_iter().map(WebhookDeliveryRead::new).collect::<Result<Vec<_>, _>>()?;
     let url = format!("{}{}", base_url(&request), request.uri());
     Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
@@ -82,9 +80,7 @@ pub async fn list_deliveries(
 pub async fn get_delivery(kit: web::Data<Kit>, caller: Caller, path: web::Path<(i64, i64)>) -> Answer {
     let (id, delivery_id) = path.into_inner();
     authorised(&kit, &caller, id, "view").await?;
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let row = attempts::find(&mut tx, id, delivery_id).await?;
-    tx.commit().await?;
+    let row = kit.read(&caller, async |tx| Ok(attempts::find(tx, id, delivery_id).await?)).await?;
     Ok(HttpResponse::Ok().json(WebhookDeliveryRead::new(row.ok_or_else(Refusal::not_found)?)?))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put, web};
 use event_store::log::LogFilter;
 use event_store::{Tx, Unit};
-use policy::{Context, LimitInput, Ownership, Relation, Resource};
+use policy::{LimitInput, Ownership, Relation, Resource};
 use serde::Serialize;
 use service_kit::auth::base_url;
 use service_kit::cvat::{BasicUser, date};
@@ -61,7 +61,7 @@ pub async fn create_webhook(kit: web::Data<Kit>, caller: Caller, request: Write<
         (WebhookType::Organization, Some(_)) => return Err(refused(WebhookError::ProjectNotAllowed)),
         (WebhookType::Organization, None) => {
             let scope = kit.scope(&caller, &request.selection).await?;
-            decide(&caller, "create@organization", &scope.context(), Ownership::NONE)?;
+            permit(&kit, &caller, "create@organization", scope.organization_id(), Ownership::NONE).await?;
             scope.organization_id()
         }
     };
@@ -97,10 +97,12 @@ pub async fn list_webhooks(
     let query = ListQuery::from_query_string(request.query_string(), &webhooks::FIELDS)?;
     let scope = kit.scope(&caller, &selection).await?;
     let visible = policy::table(Resource::Webhooks).visible(&caller.subject(), &scope.list());
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let (rows, window) = webhooks::list(&mut tx, &caller, &visible, &query).await?;
-    let results = render(&mut tx, &caller.base_url, rows).await?;
-    tx.commit().await?;
+    let (results, window) = kit
+        .read(&caller, async |tx| {
+            let (rows, window) = webhooks::list(tx, &caller, &visible, &query).await?;
+            Ok((render(tx, &caller.base_url, rows).await?, window))
+        })
+        .await?;
     let url = format!("{}{}", base_url(&request), request.uri());
     Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
 }
@@ -110,9 +112,7 @@ pub async fn list_webhooks(
 #[get("/api/webhooks/{id}")]
 pub async fn get_webhook(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>) -> Answer {
     let row = authorised(&kit, &caller, *id, "view").await?;
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let results = render(&mut tx, &caller.base_url, vec![row]).await?;
-    tx.commit().await?;
+    let results = kit.read(&caller, async |tx| Ok(render(tx, &caller.base_url, vec![row]).await?)).await?;
     Ok(HttpResponse::Ok().json(results.into_iter().next()))
 }
 
@@ -171,24 +171,27 @@ pub async fn delete_webhook(
 
 /// A webhook with which the caller may do this.
 pub async fn authorised(kit: &Kit, caller: &Caller, id: i64, scope: &str) -> Result<webhooks::Row, Refusal> {
-    let mut tx = kit.store.database().tenant(caller.tenant()).await?;
-    let row = webhooks::find(&mut tx, id).await?;
-    tx.commit().await?;
+    let row = kit.read(caller, async |tx| Ok(webhooks::find(tx, id).await?)).await?;
     let row = row.ok_or_else(Refusal::not_found)?;
-    let context = kit.context_of(caller, row.organization_id).await?;
     let ownership = Ownership::NONE
         .with(Relation::Owner, row.owner_id == Some(caller.user_id()))
         .with(Relation::ProjectOwner, row.project_owner_id == Some(caller.user_id()));
-    decide(caller, scope, &context, ownership)?;
+    permit(kit, caller, scope, row.organization_id, ownership).await?;
     Ok(row)
 }
 
-fn decide(caller: &Caller, scope: &str, context: &Context, ownership: Ownership) -> Result<(), Refusal> {
-    let table = policy::table(Resource::Webhooks);
-    match table.decide(scope, &caller.subject(), context, ownership, &LimitInput::NONE).is_allowed() {
-        true => Ok(()),
-        false => Err(Refusal::forbidden()),
-    }
+async fn permit(
+    kit: &Kit,
+    caller: &Caller,
+    scope: &str,
+    organization_id: Option<i64>,
+    ownership: Ownership,
+) -> Result<(), Refusal> {
+    let (table, subject) = (policy::table(Resource::Webhooks), caller.subject());
+    kit.permit(caller, organization_id, |context| {
+        table.decide(scope, &subject, context, ownership, &LimitInput::NONE)
+    })
+    .await
 }
 
 fn refused(error: WebhookError) -> Refusal {
@@ -203,9 +206,8 @@ async fn project_organization(kit: &Kit, caller: &Caller, id: i64) -> Result<Opt
         })
         .await?;
     let project = found.ok_or_else(Refusal::not_found)?;
-    let context = kit.context_of(caller, project.organization_id).await?;
-    let owns = project.owner_id == Some(caller.user_id());
-    decide(caller, "create@project", &context, Ownership::NONE.with(Relation::ProjectOwner, owns))?;
+    let owns = Ownership::NONE.with(Relation::ProjectOwner, project.owner_id == Some(caller.user_id()));
+    permit(kit, caller, "create@project", project.organization_id, owns).await?;
     Ok(project.organization_id)
 }
 

@@ -218,6 +218,7 @@ fn project_note<'a>(tx: &'a mut Tx, change: &'a Change<'a, Account>) -> Applied<
     })
 }
 
+/// A projection for each table.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.register(Registration::<Account> {
@@ -226,6 +227,25 @@ pub fn registry() -> Registry {
             Projection { name: "accounts", tables: &["accounts"], apply: project_account },
             Projection { name: "notes", tables: &["notes"], apply: project_note },
         ],
+    });
+    registry
+}
+
+/// One projection for both tables, which names them in another order than it writes to them.
+pub fn registry_with_one_projection() -> Registry {
+    let mut registry = Registry::default();
+    registry.register(Registration::<Account> {
+        publish,
+        projections: vec![Projection {
+            name: "both",
+            tables: &["notes", "accounts"],
+            apply: |tx, change| {
+                Box::pin(async move {
+                    project_account(tx, change).await?;
+                    project_note(tx, change).await
+                })
+            },
+        }],
     });
     registry
 }

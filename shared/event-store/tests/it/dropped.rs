@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use contracts::TenantId;
 use diesel_async::RunQueryDsl;
 use event_store::store::Context;
-use event_store::{ExecuteError, Key, Sql, Store, StoreError};
+use event_store::{ExecuteError, Key, Sql, Store, StoreError, Unit};
 
 use crate::account::{Account, AccountCommand, AccountError, registry};
 use crate::check::assert_consistent_seen_by;
@@ -100,12 +100,16 @@ async fn every_place_of_a_transaction(world: &World, store: Store) {
 const LEFT_OPEN: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
     AND pid <> pg_backend_pid() AND (state <> 'idle' OR backend_xid IS NOT NULL)";
 
+async fn hold(unit: &mut Unit, id: i64) {
+    unit.execute::<Account>(id, AccountCommand::Deposit(1)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_future_that_waited_for_a_lock_does_not_wait_on() {
     let world = World::with_pool(2).await;
     let id = crate::world::open(&world.store, "alice").await;
     let mut holder = world.store.begin(Context::mesh(ACME)).await.unwrap();
-    (&mut holder).execute::<Account>(id, AccountCommand::Deposit(1)).await.unwrap();
+    hold(&mut holder, id).await;
     let deposit = crate::world::execute(&world.store, id, AccountCommand::Deposit(1));
     assert!(tokio::time::timeout(Duration::from_millis(100), deposit).await.is_err(), "it did not wait");
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";

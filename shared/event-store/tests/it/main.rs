@@ -1,10 +1,13 @@
 //! What the event store must survive: each file breaks it in one way, and a checker compares afterwards.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod account;
 mod append;
+mod bootstrap;
 mod check;
 mod concurrency;
 mod connections;
+mod crash;
 mod consumer;
 mod cursors;
 mod dropped;
@@ -14,6 +17,7 @@ mod isolation;
 mod jobs;
 mod lease;
 mod parking;
+mod rebuild;
 mod sequencer;
 mod shapes;
 mod world;

@@ -96,11 +96,15 @@ async fn yesterday(golden: &Value) -> (World, Store) {
     (world, store)
 }
 
+async fn load(store: &Store) -> Savings {
+    store.load(ACME, 1).await.unwrap().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_state_is_folded_anew_from_upcast_events_and_stored_in_todays_shape() {
     let golden: Value = serde_json::from_str(include_str!("../golden/savings_rev1.json")).unwrap();
     let (world, store) = yesterday(&golden).await;
-    let loaded = (&store).load::<Savings>(ACME, 1).await.unwrap().unwrap();
+    let loaded = load(&store).await;
     assert_eq!(serde_json::to_value(&loaded).unwrap(), golden["today"]);
 
     let done = store

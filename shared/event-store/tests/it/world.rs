@@ -81,10 +81,12 @@ pub async fn connect(urls: &event_store::DatabaseUrls, runtime: usize, registry:
     Store::new(SERVICE, database, registry, Clock::system())
 }
 
-/// Numbers what two stores commit until the set is dropped.
+/// What each process of a service runs: a sequencer, and somebody who listens to those of the others; until
+/// the set is dropped.
 pub fn sequencers(stores: impl IntoIterator<Item = Store>) -> JoinSet<()> {
     let mut running = JoinSet::new();
     for store in stores {
+        running.spawn(sequencer::listen(store.clone()));
         running.spawn(sequencer::run(store, LOGS.to_vec()));
     }
     running

@@ -164,3 +164,14 @@ async fn each_face_says_what_is_wrong_in_its_own_shape() {
     client.post("/api/projects", huge).await.expect(413);
     mesh.running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_knows_its_methods() {
+    let mesh = mesh().await;
+    let client = mesh.user(&unique("dave")).await;
+    let wrong = client.send("PUT", "/api/projects", None).await.expect(405);
+    assert_eq!(wrong["detail"], "Method \"PUT\" not allowed.");
+    client.send("OPTIONS", "/api/projects/1", None).await.expect(200);
+    client.send("OPTIONS", "/api/projects/1/nothing", None).await.expect(404);
+    mesh.running.stop().await;
+}

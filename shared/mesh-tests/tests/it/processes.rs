@@ -71,6 +71,7 @@ async fn clean(admin_url: &str) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
 async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
     let admin_url = test_kit::database::admin_url().await;
     clean(&admin_url).await;

@@ -19,10 +19,13 @@ enum Who {
     User(i64),
 }
 
+/// The log position of each revocation, and when it arrived here.
+type Seen = HashMap<(TenantId, Who), (i64, Instant)>;
+
 /// The revocations of the last minutes.
 #[derive(Clone, Default)]
 pub struct Revocations {
-    seen: Arc<Mutex<HashMap<(TenantId, Who), (i64, Instant)>>>,
+    seen: Arc<Mutex<Seen>>,
     grown: Arc<Notify>,
 }
 

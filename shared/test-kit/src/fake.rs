@@ -1,6 +1,8 @@
-//! Services that answer as a test tells them, so that the gateway alone is tested.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Services that answer as a test tells them, so that one real service is tested alone.
+//!
+//! [`tell`] gives a fake service its status and its log. The fake identity knows whoever shows a name of the
+//! form `<id>.<privilege>` (`7.user`, `9.none`), whatever the password, and `operator`. They are of tenant 1;
+//! `7.user.2` is of tenant 2.
 
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
+use contracts::{ContractEvent, TenantId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::auth::{Credential, ExchangeAnswer, ExchangeRequest, Principal};
@@ -15,17 +18,52 @@ use service_kit::mesh::PeerCaller;
 use service_kit::{Answer, Caller, Node, Refusal, Service};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::{Client, TestMesh};
+
 /// What a fake service says.
 #[derive(Default)]
-pub struct Fake {
+struct Fake {
     told: Mutex<Told>,
 }
 
 #[derive(Clone, Default, Deserialize)]
-pub struct Told {
-    pub status: Value,
+struct Told {
+    status: Value,
     #[serde(default)]
-    pub events: Vec<Value>,
+    events: Vec<Value>,
+}
+
+/// The tenant of a number.
+pub fn tenant(number: u32) -> TenantId {
+    format!("00000000-0000-0000-0000-{number:012}").parse().unwrap()
+}
+
+/// An event of tenant 1 as a log holds it; a test changes what it cares about.
+pub fn event<E: ContractEvent>(position: i64, stream: i64, version: i64, data: &E) -> Value {
+    let subject = format!("{}/{stream}", E::KIND);
+    json!({
+        "specversion": "1.0",
+        "id": event_store::new_id(),
+        "source": format!("/mesh/{}", E::SERVICE),
+        "type": E::TYPE,
+        "subject": subject,
+        "time": event_store::Clock::system().now(),
+        "datacontenttype": "application/json",
+        "dataschema": format!("/schemas/{}.json", E::TYPE),
+        "tenantid": tenant(1),
+        "streamversion": version,
+        "position": position,
+        "partitionkey": format!("{}/{subject}", tenant(1)),
+        "correlationid": event_store::new_id(),
+        "data": data,
+    })
+}
+
+/// Tells a fake service its status and the events of its log.
+pub async fn tell(mesh: &TestMesh, service: &str, status: Value, events: Value) {
+    let at = Client::new(&format!("http://{}", mesh.running.config.mesh_address));
+    let told = json!({ "status": status, "events": events });
+    at.post(&format!("/{service}/internal/tell"), told).await.expect(204);
 }
 
 static KEY: LazyLock<Ed25519KeyPair> = LazyLock::new(|| Ed25519KeyPair::generate().unwrap());
@@ -35,13 +73,14 @@ pub fn services() -> Vec<Service> {
     ["identity", "projects", "webhooks", "analytics"].map(service).into()
 }
 
+/// One fake service.
 pub fn service(name: &'static str) -> Service {
     Service::new(name).mesh_routes(mesh_routes).routes(routes)
 }
 
 fn mesh_routes(config: &mut web::ServiceConfig) {
     config
-        .route("/internal/tell", web::post().to(tell))
+        .route("/internal/tell", web::post().to(take))
         .route("/internal/status", web::get().to(status))
         .route("/internal/log", web::get().to(log))
         .route("/internal/parked/discard", web::post().to(discard))
@@ -59,7 +98,7 @@ fn routes(config: &mut ServiceConfig) {
     });
 }
 
-async fn tell(node: web::Data<Node>, told: web::Json<Told>) -> HttpResponse {
+async fn take(node: web::Data<Node>, told: web::Json<Told>) -> HttpResponse {
     *node.shared::<Fake>().told.lock().unwrap() = told.into_inner();
     HttpResponse::NoContent().finish()
 }
@@ -74,6 +113,8 @@ async fn status(_: PeerCaller, node: web::Data<Node>) -> Answer {
 struct LogQuery {
     after: i64,
     wait_ms: u64,
+    #[serde(default)]
+    types: String,
 }
 
 async fn log(_: PeerCaller, node: web::Data<Node>, query: web::Query<LogQuery>) -> HttpResponse {
@@ -82,11 +123,14 @@ async fn log(_: PeerCaller, node: web::Data<Node>, query: web::Query<LogQuery>) 
         let told = node.shared::<Fake>().told.lock().unwrap().clone();
         let position = |event: &Value| event["position"].as_i64().unwrap();
         let head = told.events.last().map_or(0, position);
-        let events: Vec<Value> =
-            told.events.into_iter().filter(|event| position(event) > query.after).collect();
+        let wanted = |event: &Value| {
+            let mut types = query.types.split(',');
+            position(event) > query.after
+                && (query.types.is_empty() || types.any(|name| event["type"] == name))
+        };
+        let events: Vec<Value> = told.events.into_iter().filter(wanted).collect();
         if !events.is_empty() || tokio::time::Instant::now() >= deadline {
-            let next = events.last().map_or(query.after.min(head), position);
-            return HttpResponse::Ok().json(json!({ "events": events, "next": next, "head": head }));
+            return HttpResponse::Ok().json(json!({ "events": events, "next": head, "head": head }));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -100,24 +144,26 @@ async fn discard(_: PeerCaller, node: web::Data<Node>, body: web::Json<Value>) -
     HttpResponse::Ok().json(json!({ "discarded": 1 }))
 }
 
-/// Knows `operator` and `user`, whatever they show.
 async fn exchange(_: PeerCaller, request: web::Json<ExchangeRequest>) -> Answer {
     let name = match request.into_inner().credential {
         Credential::Basic { username, .. } => username,
         Credential::Session(name) | Credential::Token(name) | Credential::Bearer(name) => name,
     };
-    if name != "operator" && name != "user" {
-        return Err(Refusal::invalid_token());
-    }
+    let (id, privilege, number) = match name.split('.').collect::<Vec<_>>()[..] {
+        ["operator"] => ("1", "admin", 1),
+        [id, privilege] => (id, privilege, 1),
+        [id, privilege, number] => (id, privilege, number.parse().unwrap()),
+        _ => return Err(Refusal::invalid_token()),
+    };
     let now = event_store::Clock::system().now().timestamp();
     let principal = Principal {
         iss: Principal::ISSUER.into(),
         aud: Principal::AUDIENCE.into(),
         exp: now + 60,
         iat: now,
-        tenant: contracts::TenantId::DEPLOYMENT,
-        sub: "7".into(),
-        privilege: None,
+        tenant: tenant(number),
+        sub: id.into(),
+        privilege: privilege.parse().ok(),
         operator: name == "operator",
         read_only: false,
         session: None,
