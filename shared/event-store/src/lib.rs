@@ -19,9 +19,11 @@ pub mod lease;
 pub mod log;
 pub mod outgoing;
 pub mod projection;
+pub mod registry;
 pub mod sequencer;
 pub mod sql;
 pub mod store;
+mod stream;
 
 pub use aggregate::{Aggregate, DomainError, Refused};
 pub use clock::{Clock, new_id};
@@ -29,11 +31,9 @@ pub use db::{Database, DatabaseUrls, PoolSizes, Tx};
 pub use error::StoreError;
 pub use idempotency::Key;
 pub use outgoing::Outgoing;
+pub use registry::{Applied, Apply, Change, Projection, Registration, Registry};
 pub use sql::Sql;
-pub use store::{
-    Applied, Change, Context, ExecuteError, Executed, HasStoreError, Projection, Registration, Registry,
-    Store, Unit,
-};
+pub use store::{Context, ExecuteError, Executed, HasStoreError, Store, Unit};
 
 /// An error with all its causes, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

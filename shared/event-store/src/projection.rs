@@ -20,9 +20,11 @@ use crate::db::Tx;
 use crate::error::StoreError;
 use crate::lease::Lease;
 use crate::log;
+use crate::registry::{Apply, Change};
 use crate::sequencer::{self, EVENTS};
 use crate::sql::Sql;
-use crate::store::{Apply, Change, Store, fold};
+use crate::store::Store;
+use crate::stream::fold;
 
 /// Events that one transaction of a rebuild applies at most.
 const PAGE: i64 = 1_000;

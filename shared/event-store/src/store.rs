@@ -5,26 +5,25 @@
 //! the closure reads its own writes; the event rows are written last, just before COMMIT, because whoever
 //! waits for a unique index must not hold a place in the log already.
 
-use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use contracts::TenantId;
-use diesel::sql_types::{BigInt, Nullable, SmallInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use futures::future::BoxFuture;
 use uuid::Uuid;
 
-use crate::aggregate::{Aggregate, join_event, split_event};
+use crate::aggregate::{Aggregate, split_event};
 use crate::append::Buffer;
 use crate::clock::{Clock, new_id};
 use crate::db::{Database, Tx};
 use crate::error::StoreError;
 use crate::idempotency::{self, Key};
-use crate::outgoing::Outgoing;
+use crate::registry::{Change, Registry};
 use crate::sequencer::Wake;
 use crate::sql::Sql;
+use crate::stream::{Loaded, StreamKey, load};
 
 /// Who does something, where, and why; goes into every event.
 #[derive(Clone, Debug)]
@@ -52,80 +51,6 @@ impl Context {
             correlation: new_id(),
             causation: None,
             traceparent: None,
-        }
-    }
-}
-
-/// One private event with the state around it: what projections and `publish.rs` see.
-pub struct Change<'a, A: Aggregate> {
-    pub tenant: TenantId,
-    pub id: i64,
-    /// Private version of the stream after this event.
-    pub version: i64,
-    pub before: &'a A,
-    pub event: &'a A::Event,
-    pub after: &'a A,
-    pub at: DateTime<Utc>,
-    pub actor: Option<i64>,
-}
-
-/// What a projection's `apply` returns.
-pub type Applied<'a> = BoxFuture<'a, Result<(), StoreError>>;
-/// A projection's `apply`: writes its own tables inside the append transaction.
-pub type Apply<A> = for<'a> fn(&'a mut Tx, &'a Change<'a, A>) -> Applied<'a>;
-
-/// A read model that is fed by its own service's events.
-pub struct Projection<A: Aggregate> {
-    /// What it shows, plural.
-    pub name: &'static str,
-    /// The tables that `apply` owns, all of them.
-    pub tables: &'static [&'static str],
-    pub apply: Apply<A>,
-}
-
-/// An aggregate as its service registered it.
-pub struct Registration<A: Aggregate> {
-    /// Which contract events a private event becomes: none, one or several.
-    pub publish: fn(&Change<'_, A>) -> Vec<Outgoing>,
-    pub projections: Vec<Projection<A>>,
-}
-
-/// Rebuilds one projection of a store.
-type Rebuild = Box<dyn Fn(Store) -> BoxFuture<'static, Result<u64, StoreError>> + Send + Sync>;
-
-/// The aggregates of one service, by type.
-#[derive(Default)]
-pub struct Registry {
-    by_type: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    kinds: Vec<&'static str>,
-    rebuilds: Vec<(&'static str, Rebuild)>,
-}
-
-impl Registry {
-    /// Adds an aggregate.
-    pub fn register<A: Aggregate>(&mut self, registration: Registration<A>) {
-        self.kinds.push(A::KIND);
-        for Projection { name, tables, apply } in &registration.projections {
-            let (tables, apply) = (*tables, *apply);
-            self.rebuilds.push((
-                name,
-                Box::new(move |store| {
-                    Box::pin(async move { crate::projection::rebuild::<A>(&store, tables, apply).await })
-                }),
-            ));
-        }
-        self.by_type.insert(TypeId::of::<A>(), Arc::new(registration));
-    }
-
-    /// The kinds of the registered aggregates.
-    pub fn kinds(&self) -> &[&'static str] {
-        &self.kinds
-    }
-
-    pub(crate) fn get<A: Aggregate>(&self) -> Arc<Registration<A>> {
-        match self.by_type.get(&TypeId::of::<A>()).cloned().map(Arc::downcast) {
-            Some(Ok(registration)) => registration,
-            _ => unreachable!("the aggregate {} is not registered with its service", A::KIND),
         }
     }
 }
@@ -357,89 +282,6 @@ async fn take_ids(tx: &mut Tx, kind: &'static str, count: usize) -> Result<Vec<i
         .load(&mut **tx)
         .await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
-}
-
-/// Which stream: its tenant, kind and id.
-type StreamKey = (TenantId, &'static str, i64);
-
-/// One stream as it stands in this transaction.
-struct Loaded<A> {
-    state: A,
-    version: i64,
-    contract_version: i64,
-}
-
-#[derive(diesel::QueryableByName)]
-struct StreamRow {
-    #[diesel(sql_type = BigInt)]
-    version: i64,
-    #[diesel(sql_type = BigInt)]
-    contract_version: i64,
-    #[diesel(sql_type = SmallInt)]
-    state_rev: i16,
-    #[diesel(sql_type = Text)]
-    state: String,
-}
-
-async fn load<A: Aggregate>(
-    tx: &mut Tx,
-    tenant: TenantId,
-    id: i64,
-    for_update: bool,
-) -> Result<Option<Loaded<A>>, StoreError> {
-    let text = if for_update {
-        "SELECT version, contract_version, state_rev, state::text AS state FROM es_stream \
-         WHERE tenant_id = $1 AND kind = $2 AND stream_id = $3 FOR UPDATE"
-    } else {
-        "SELECT version, contract_version, state_rev, state::text AS state FROM es_stream \
-         WHERE tenant_id = $1 AND kind = $2 AND stream_id = $3"
-    };
-    let rows: Vec<StreamRow> = Sql::fixed(text)
-        .bind::<SqlUuid>(tenant.0)
-        .bind::<Text>(A::KIND)
-        .bind::<BigInt>(id)
-        .load(&mut **tx)
-        .await?;
-    let Some(row) = rows.into_iter().next() else { return Ok(None) };
-    let state = if row.state_rev == A::STATE_REV {
-        serde_json::from_str(&row.state)?
-    } else {
-        fold::<A>(tx, tenant, id, row.version).await?
-    };
-    Ok(Some(Loaded { state, version: row.version, contract_version: row.contract_version }))
-}
-
-#[derive(diesel::QueryableByName)]
-struct EventRow {
-    #[diesel(sql_type = Text)]
-    event_type: String,
-    #[diesel(sql_type = SmallInt)]
-    schema_rev: i16,
-    #[diesel(sql_type = Text)]
-    data: String,
-}
-
-/// Folds a stream's events up to `version` from nothing.
-pub(crate) async fn fold<A: Aggregate>(
-    tx: &mut Tx,
-    tenant: TenantId,
-    id: i64,
-    version: i64,
-) -> Result<A, StoreError> {
-    let rows: Vec<EventRow> = Sql::fixed(
-        "SELECT event_type, schema_rev, data::text AS data FROM es_event \
-         WHERE tenant_id = $1 AND kind = $2 AND stream_id = $3 AND version <= $4 ORDER BY version",
-    )
-    .bind::<SqlUuid>(tenant.0)
-    .bind::<Text>(A::KIND)
-    .bind::<BigInt>(id)
-    .bind::<BigInt>(version)
-    .load(&mut **tx)
-    .await?;
-    rows.iter().try_fold(A::default(), |mut state, row| {
-        state.apply(&join_event::<A>(&row.event_type, row.schema_rev, &row.data)?);
-        Ok(state)
-    })
 }
 
 /// A transaction with the context of the command that it carries out.

@@ -7,8 +7,7 @@ use bus::Consumer;
 use contracts::TenantId;
 use diesel_migrations::EmbeddedMigrations;
 use event_store::sequencer::{CONTRACTS, EVENTS};
-use event_store::store::Apply;
-use event_store::{Aggregate, Change, Outgoing, Projection, Registration, Registry, StoreError, Tx};
+use event_store::{Aggregate, Apply, Change, Outgoing, Projection, Registration, Registry, StoreError, Tx};
 use futures::future::BoxFuture;
 use utoipa_actix_web::service_config::ServiceConfig;
 

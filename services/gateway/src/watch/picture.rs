@@ -12,7 +12,7 @@ pub struct Shape {
     /// A service's card.
     pub card: (f64, f64),
     /// Whether events flow down instead of to the right.
-    upright: bool,
+    pub upright: bool,
 }
 
 /// For wide screens.
@@ -25,7 +25,7 @@ pub const TALL: Shape =
 /// The point of an arrow's line that carries its label.
 const LABEL_AT: f64 = 0.5;
 /// The same for a line along the picture's middle, where others cross it.
-const LABEL_OFF_MIDDLE: f64 = 0.26;
+const LABEL_OFF_MIDDLE: f64 = 0.27;
 /// Room between an arrow's head and the card.
 const GAP: f64 = 7.0;
 

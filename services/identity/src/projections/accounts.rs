@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
-use event_store::store::Applied;
+use event_store::Applied;
 use event_store::{Change, Sql, StoreError, Tx};
 use policy::{Predicate, Privilege, Relation};
 use service_kit::Refusal;

@@ -1,6 +1,6 @@
 //! Identity's own rows in the directory, the tables that every other service is fed.
 
-use event_store::store::Applied;
+use event_store::Applied;
 use event_store::{Change, Tx};
 use service_kit::directory;
 

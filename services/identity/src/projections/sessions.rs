@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use contracts::TenantId;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use event_store::store::Applied;
+use event_store::Applied;
 use event_store::{Change, Database, Sql, StoreError, Tx};
 use uuid::Uuid;
 

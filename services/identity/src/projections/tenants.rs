@@ -3,7 +3,7 @@
 use contracts::TenantId;
 use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use event_store::store::Applied;
+use event_store::Applied;
 use event_store::{Change, Database, Sql, StoreError, Tx};
 use uuid::Uuid;
 

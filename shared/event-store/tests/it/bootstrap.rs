@@ -40,14 +40,13 @@ async fn an_admin_who_is_no_superuser_makes_a_database_that_a_store_starts_on() 
     let mut inside = AsyncPgConnection::establish(&cluster().await.url(&database)).await.unwrap();
     let strangers = "SELECT count(*) FROM pg_database, aclexplode(datacl) WHERE datname = current_database() AND grantee = 0";
     assert_eq!(number(&mut inside, strangers).await, 0, "everybody may connect");
-    let interval = rows(&mut inside, "SELECT current_setting('client_connection_check_interval') AS value").await;
+    let interval =
+        rows(&mut inside, "SELECT current_setting('client_connection_check_interval') AS value").await;
     assert_eq!(interval[0]["value"], "100ms");
     drop(inside);
-    admin
-        .batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)"))
-        .await
-        .unwrap();
-    let roles = ["owner", "runtime", "kernel", "maker"].map(|role| format!("DROP ROLE {service}_{role}")).join("; ");
+    admin.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await.unwrap();
+    let roles =
+        ["owner", "runtime", "kernel", "maker"].map(|role| format!("DROP ROLE {service}_{role}")).join("; ");
     admin.batch_execute(&roles).await.unwrap();
 }
 

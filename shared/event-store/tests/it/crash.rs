@@ -64,14 +64,17 @@ async fn play(world: &World, part: &str, death: Death) -> Said {
         for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
             said.extend(line.split_once(' ').map(|(word, what)| (word.to_owned(), what.to_owned())));
             accepted += usize::from(line.starts_with("took "));
-            if let Death::After(enough, pause) = death && accepted == enough && line.starts_with("took ") {
+            if let Death::After(enough, pause) = death
+                && accepted == enough
+                && line.starts_with("took ")
+            {
                 std::thread::sleep(pause);
                 child.kill().unwrap();
             }
         }
         (said, child.wait().unwrap().signal())
     });
-    let (said, signal) = tokio::time::timeout(Duration::from_secs(30), watched).await.expect("it lives on").unwrap();
+    let (said, signal) = tokio::time::timeout(Duration::from_secs(30), watched).await.unwrap().unwrap();
     assert_eq!(signal, Some(9), "{part} did not come to {death:?}");
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'child' AND datname = current_database()";
     eventually("its sessions end", Duration::from_secs(5), async || {

