@@ -241,7 +241,7 @@ async fn write(tx: &mut Tx, tenant: TenantId, rows: Rows) -> Result<(), StoreErr
     match written.map_err(StoreError::from) {
         // Somebody else created the same stream while we decided: decide again on what they wrote.
         Err(StoreError::Unique { constraint }) if constraint.starts_with("es_") => {
-            Err(StoreError::Collision(diesel::result::Error::RollbackTransaction))
+            Err(StoreError::collided())
         }
         other => other.map(|_| ()),
     }

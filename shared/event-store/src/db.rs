@@ -154,6 +154,9 @@ fn pool(url: &str, size: usize) -> Result<Pool<AsyncPgConnection>, StoreError> {
         .map_err(|why| StoreError::Unavailable(why.to_string()))
 }
 
+/// Named, because locks rely on it: a statement that waited for one sees what its holder committed.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// An open transaction.
 pub struct Tx {
     connection: Option<Object<AsyncPgConnection>>,
@@ -167,14 +170,12 @@ impl Tx {
     ) -> Result<Self, StoreError> {
         // The guard exists before the first await: a drop during BEGIN closes the connection too.
         let mut tx = Self { connection: Some(connection), open: true };
-        match tenant {
+        let begin = match tenant {
             // A uuid's text needs no quoting beyond this; it cannot hold a quote.
-            Some(tenant) => {
-                let begin = format!("BEGIN; SET LOCAL app.tenant = '{tenant}'");
-                AnsiTransactionManager::begin_transaction_sql(&mut *tx, &begin).await?;
-            }
-            None => AnsiTransactionManager::begin_transaction(&mut *tx).await?,
-        }
+            Some(tenant) => &format!("{BEGIN}; SET LOCAL app.tenant = '{tenant}'"),
+            None => BEGIN,
+        };
+        AnsiTransactionManager::begin_transaction_sql(&mut *tx, begin).await?;
         Ok(tx)
     }
 

@@ -39,6 +39,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Two writers collided in a way that PostgreSQL does not call an error of its own.
+    pub(crate) fn collided() -> Self {
+        Self::Collision(DieselError::RollbackTransaction)
+    }
+
     /// Whether the same call may succeed if it is made again at once.
     pub fn is_collision(&self) -> bool {
         matches!(self, Self::Collision(_))

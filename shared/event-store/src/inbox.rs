@@ -376,9 +376,7 @@ async fn record(
     .execute(&mut **unit.tx())
     .await;
     match written.map_err(StoreError::from) {
-        Err(StoreError::Unique { .. }) => {
-            Err(StoreError::Collision(diesel::result::Error::RollbackTransaction))
-        }
+        Err(StoreError::Unique { .. }) => Err(StoreError::collided()),
         other => other.map(|_| ()),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contracts::{Envelope, TenantId};
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -114,13 +114,13 @@ pub async fn read(store: &Store, after: i64, limit: i64, filter: &LogFilter) -> 
             "c.data::text AS data, c.organization_id, c.actor_id, c.correlation_id, c.causation_id, ",
             "c.traceparent, c.occurred_at FROM es_contract_position p JOIN es_contract c USING (seq) ",
             "WHERE p.position > $1 AND p.position <= $2 ",
-            "AND ($3 IS NULL OR p.tenant_id = $3) AND ($4 = '[]' OR c.event_type IN ",
-            "(SELECT json_array_elements_text($4::json))) ORDER BY p.position LIMIT $5"
+            "AND ($3 IS NULL OR p.tenant_id = $3) AND ($4 = '{}' OR c.event_type = ANY ($4)) ",
+            "ORDER BY p.position LIMIT $5"
         ))
         .bind::<BigInt>(after)
         .bind::<BigInt>(head)
         .bind::<Nullable<SqlUuid>>(filter.tenant.map(|tenant| tenant.0))
-        .bind::<Text>(serde_json::to_string(&filter.types)?)
+        .bind::<Array<Text>>(filter.types.clone())
         .bind::<BigInt>(limit)
         .load(&mut *tx)
         .await?

@@ -221,6 +221,7 @@ impl Shadow {
                  SELECT es_tenant_table('rebuild.{table}')"
             ))
             .await?;
+            tx.batch_execute(&REFUSE_FOREIGN_KEYS.replace("{table}", table)).await?;
             tx.batch_execute(&COPY_RIGHTS.replace("{table}", table)).await?;
             tx.batch_execute(&COPY_INDEX_NAMES.replace("{table}", table)).await?;
         }
@@ -258,6 +259,11 @@ impl Shadow {
         Ok(())
     }
 }
+
+/// They are not copied, so they would be lost.
+const REFUSE_FOREIGN_KEYS: &str = "DO $$ BEGIN \
+    IF EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND conrelid = 'public.{table}'::regclass) THEN \
+    RAISE 'the table {table} has a foreign key, so it cannot be rebuilt'; END IF; END $$";
 
 const COPY_RIGHTS: &str = "DO $$ DECLARE rights text; BEGIN \
     SELECT string_agg(privilege_type, ', ') INTO rights FROM information_schema.table_privileges \

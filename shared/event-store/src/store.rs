@@ -181,13 +181,16 @@ impl Store {
                     Ok(()) => return Ok(value),
                     Err(error) => (E::from(error), None),
                 },
-                Err(error) => (error, unit.rollback().await),
+                Err(error) => {
+                    let contested = unit.contested;
+                    unit.rollback().await;
+                    (error, contested)
+                }
             };
-            let collided = error.store_error().is_some_and(StoreError::is_collision)
-                || match contested {
-                    Some(key) => self.exists(key).await?,
-                    None => false,
-                };
+            let mut collided = error.store_error().is_some_and(StoreError::is_collision);
+            if let Some(stream) = contested {
+                collided |= self.exists(stream).await?;
+            }
             if !collided || tries == TRIES {
                 return Err(error);
             }
@@ -227,6 +230,8 @@ impl Store {
                 return Ok(serde_json::from_str(&answer).map_err(StoreError::from)?);
             }
             let value = work(unit).await?;
+            // The work may have gone to another tenant.
+            unit.enter(context.clone()).await?;
             let answer = serde_json::to_string(&value).map_err(StoreError::from)?;
             idempotency::settle(&mut unit.tx, context, key, answer).await?;
             Ok(value)
@@ -471,13 +476,12 @@ impl Unit {
         Ok(Err(error))
     }
 
-    /// Undoes everything; returns the stream that could not be created, if that is why.
-    pub(crate) async fn rollback(self) -> Option<StreamKey> {
+    /// Undoes everything, and keeps the connection.
+    pub(crate) async fn rollback(self) {
         // A transaction that cannot be rolled back is dropped, which closes its connection.
         if let Err(error) = self.tx.rollback().await {
             tracing::debug!(error = crate::chain(&error), "not rolled back; the connection is closed");
         }
-        self.contested
     }
 
     /// Writes the event rows; returns whether there were any.

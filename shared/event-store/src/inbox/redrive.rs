@@ -106,7 +106,7 @@ pub async fn redrive(store: &Store, stream: &ParkedStream, handler: &Handler) ->
 enum Left {
     Nothing,
     More,
-    /// An event failed, or the stream was not parked in the first place.
+    /// An event that failed, and those behind it.
     Parked,
 }
 
@@ -121,7 +121,7 @@ async fn redrive_page(unit: &mut Unit, stream: &ParkedStream, handler: &Handler)
         envelope: String,
     }
     if !lock(unit, stream).await? {
-        return Ok(Left::Parked);
+        return Ok(Left::Nothing);
     }
     let rows: Vec<Row> = on_stream(
         stream,

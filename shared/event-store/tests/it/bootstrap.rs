@@ -4,8 +4,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use event_store::bootstrap::{create, database_name, migrate, urls};
 use event_store::{Clock, Database, PoolSizes, Registry, Store};
 
-use crate::test_kit::database::cluster;
 use crate::world::{number, rows};
+use test_kit::database::cluster;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_who_is_no_superuser_makes_a_database_that_a_store_starts_on() {

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use event_store::store::Context;
-use event_store::{ExecuteError, StoreError, Unit};
+use event_store::{ExecuteError, StoreError, Unit, sequencer};
 use futures::future::{join, join_all};
 use tokio::sync::Barrier;
 
 use crate::account::{Account, AccountCommand, AccountError};
 use crate::check::assert_consistent;
-use crate::world::{ACME, Dice, Outcome, World, execute, load, new_account_id, open};
+use crate::world::{ACME, Dice, LOGS, Outcome, World, execute, load, new_account_id, open};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_writers_on_one_stream_all_are_served_and_each_version_has_one_winner() {
@@ -20,6 +20,29 @@ async fn of_64_writers_on_one_stream_all_are_served_and_each_version_has_one_win
     let versions: BTreeSet<i64> = outcomes.into_iter().map(|outcome| outcome.unwrap().version).collect();
     assert_eq!(versions, (2..=65).collect());
     assert_eq!(load(&world.store, ACME, id).await.unwrap().balance, 64);
+    assert_consistent(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_are_served_and_numbered_whatever_isolation_the_server_prefers() {
+    let world = World::new().await;
+    for role in ["runtime", "kernel"] {
+        let setting = "SET default_transaction_isolation = 'serializable'";
+        world
+            .admin_does(&format!(
+                "ALTER ROLE eventstoretest_{role} IN DATABASE {} {setting}",
+                world.database.name
+            ))
+            .await;
+    }
+    let store = world.another_store().await;
+    let id = open(&store, "busy").await;
+    let write = async || {
+        execute(&store, id, AccountCommand::Deposit(1)).await.unwrap();
+        sequencer::drain(&store, &LOGS).await.unwrap();
+    };
+    join_all((0..32).map(|_| write())).await;
+    assert_eq!(load(&store, ACME, id).await.unwrap().balance, 32);
     assert_consistent(&world).await;
 }
 

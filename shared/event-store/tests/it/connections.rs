@@ -10,8 +10,8 @@ use futures::future::join;
 use crate::account::{Account, AccountCommand, AccountError};
 use crate::check::{assert_consistent, assert_consistent_seen_by};
 use crate::dropped::on_one_thread;
-use crate::test_kit::eventually::eventually;
 use crate::world::{ACME, World, by, execute, new_account_id, open};
+use test_kit::eventually::eventually;
 
 type Answer = Result<i64, ExecuteError<AccountError>>;
 
@@ -138,7 +138,7 @@ async fn a_database_that_takes_no_connection_is_unavailable_and_then_it_is_not()
     let urls = world.database.urls.clone();
     let sizes = PoolSizes { runtime: 1, kernel: 1 };
     let name = &world.database.name;
-    let admin = crate::test_kit::database::cluster().await.url("postgres");
+    let admin = test_kit::database::cluster().await.url("postgres");
     let mut admin =
         <diesel_async::AsyncPgConnection as diesel_async::AsyncConnection>::establish(&admin).await.unwrap();
     for (shut, open) in

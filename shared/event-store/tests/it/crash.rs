@@ -18,8 +18,8 @@ use crate::account::{AccountCommand, registry};
 use crate::check::assert_consistent;
 use crate::consumer::Consumer;
 use crate::inbox::a_log;
-use crate::test_kit::eventually::eventually;
 use crate::world::{Dice, World, connect, execute, open, sequencers};
+use test_kit::eventually::eventually;
 
 /// Set for a child: its part, and the database's URLs.
 const PART: &str = "EVENT_STORE_TEST_PART";

@@ -12,8 +12,8 @@ use event_store::{ExecuteError, Key, Sql, Store, StoreError, Unit};
 
 use crate::account::{Account, AccountCommand, AccountError, registry};
 use crate::check::assert_consistent_seen_by;
-use crate::test_kit::eventually::eventually;
 use crate::world::{ACME, GLOBEX, LOGS, World, connect, new_account_id, rows};
+use test_kit::eventually::eventually;
 
 /// Polls `work` until it has waited `n` times, then drops it.
 pub async fn cut_short<T>(n: usize, work: impl Future<Output = T>) -> Option<T> {

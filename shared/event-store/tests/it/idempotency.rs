@@ -101,6 +101,23 @@ async fn a_request_that_failed_leaves_no_row_and_may_be_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_answer_is_kept_where_the_key_is_wherever_the_work_went() {
+    let world = World::new().await;
+    let once = async || {
+        world
+            .store
+            .transact_once(&by(ACME, 1), &key("k", "open"), async |unit| {
+                unit.enter(by(GLOBEX, 1)).await?;
+                let opened = unit.execute::<Account>(5, AccountCommand::Open("alice".into())).await?;
+                Ok::<i64, ExecuteError<AccountError>>(opened.version)
+            })
+            .await
+    };
+    assert_eq!((once().await.unwrap(), once().await.unwrap()), (1, 1));
+    assert_consistent(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_waited_for_one_that_failed_is_carried_out_itself() {
     let world = World::new().await;
     let id = open(&world.store, "alice").await;

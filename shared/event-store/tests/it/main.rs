@@ -21,5 +21,3 @@ mod rebuild;
 mod sequencer;
 mod shapes;
 mod world;
-
-mod test_kit;

@@ -3,15 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use event_store::Store;
+use event_store::projection::Shadow;
 use event_store::store::Context;
+use event_store::{Sql, Store};
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
 use crate::account::{Account, AccountCommand, registry_with_one_projection};
 use crate::check::{assert_consistent, assert_consistent_seen_by};
-use crate::test_kit::eventually::eventually;
 use crate::world::{ACME, Dice, GLOBEX, World, connect, execute, execute_in, open};
+use test_kit::eventually::eventually;
 
 async fn some_history(world: &World) -> Vec<i64> {
     let ids = join_all((0..8).map(async |n| open(&world.store, &format!("account {n}")).await)).await;
@@ -236,6 +237,35 @@ async fn the_new_table_has_the_columns_indexes_walls_and_rights_of_the_old_one_t
         world.number("SELECT count(*) FROM pg_class WHERE relnamespace = 'rebuild'::regnamespace").await,
         0
     );
+    assert_consistent(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_prepared_in_one_rebuild_means_the_right_table_in_the_next() {
+    let world = World::new().await;
+    some_history(&world).await;
+    // Not for the whole file: it would hide the methods of a unit.
+    use diesel_async::RunQueryDsl;
+    // The same text on the same connection: first `accounts` is the live table, then a new and empty one.
+    for (table, wanted) in [(&["notes"], 7), (&["accounts"], 0)] {
+        let shadow = Shadow::create(&world.store, table).await.unwrap();
+        let mut tx = shadow.begin().await.unwrap();
+        tx.set_tenant(ACME).await.unwrap();
+        let count = RunQueryDsl::execute(Sql::fixed("SELECT 1 FROM accounts"), &mut *tx).await.unwrap();
+        assert_eq!(count, wanted, "{table:?}");
+        tx.commit().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_a_foreign_key_which_would_be_lost_is_not_rebuilt() {
+    let world = World::new().await;
+    open(&world.store, "alice").await;
+    world.admin_does("ALTER TABLE notes ADD FOREIGN KEY (tenant_id, account_id) REFERENCES accounts").await;
+    let refused = world.store.rebuild("notes").await.unwrap_err();
+    assert!(event_store::chain(&refused).contains("has a foreign key"), "{refused:?}");
+    // Nor one that others point at: dropping it fails.
+    world.store.rebuild("accounts").await.unwrap_err();
     assert_consistent(&world).await;
 }
 

@@ -12,7 +12,7 @@ use event_store::{Clock, Database, ExecuteError, Executed, PoolSizes, Registry, 
 use tokio::task::JoinSet;
 
 use crate::account::{self, Account, AccountCommand, AccountError};
-use crate::test_kit::database::{TestDatabase, cluster};
+use test_kit::database::{TestDatabase, cluster};
 
 pub const SERVICE: &str = "eventstoretest";
 pub const LOGS: [&str; 2] = [sequencer::EVENTS, sequencer::CONTRACTS];

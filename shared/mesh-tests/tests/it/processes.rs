@@ -24,7 +24,7 @@ struct Process {
 
 impl Process {
     fn start(name: &'static str, variables: Vec<(String, String)>) -> Self {
-        let log = std::fs::File::create(std::env::temp_dir().join(format!("annomesh-{name}.log"))).unwrap();
+        let log = std::fs::File::create(log_path(name)).unwrap();
         let child = Command::new(binary())
             .args(["up", "--only", name])
             .envs(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())))
@@ -33,6 +33,10 @@ impl Process {
             .spawn()
             .unwrap();
         Self { child, variables, name }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(log_path(self.name)).unwrap()
     }
 
     fn kill(&mut self) {
@@ -50,6 +54,10 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn log_path(name: &str) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("annomesh-{name}.log"))
 }
 
 fn binary() -> std::path::PathBuf {
@@ -105,8 +113,12 @@ async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
     (processes, url)
 }
 
-async fn healthy(client: &Client) {
+async fn healthy(client: &Client, processes: &mut BTreeMap<&'static str, Process>) {
     eventually("the mesh is ready", PATIENCE, async || {
+        for (name, process) in processes.iter_mut() {
+            let ended = process.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{name} ended, {}: {}", ended.unwrap(), process.log());
+        }
         (client.try_get("/api/server/health").await? == 200).then_some(())
     })
     .await;
@@ -152,7 +164,7 @@ async fn every_process_may_be_killed_and_nothing_is_missing() {
     let receiver = Receiver::start(Mode::Ok);
     let (mut processes, url) = mesh("127.0.0.1/32").await;
     let admin = Client::new(&url).basic("admin", "correct horse battery");
-    healthy(&admin).await;
+    healthy(&admin, &mut processes).await;
     let slug = unique("o");
     admin.post("/api/organizations", json!({ "slug": slug })).await.expect(201);
     let client = admin.organization(&slug);
@@ -174,7 +186,7 @@ async fn every_process_may_be_killed_and_nothing_is_missing() {
             accepted.insert(create(&client, &format!("{victim}-after-{step}")).await);
         }
         assert_eq!(accepted.len(), (round + 1) * 10, "an accepted project was accepted twice");
-        healthy(&admin).await;
+        healthy(&admin, &mut processes).await;
     }
     for id in &accepted {
         let path = format!("/api/projects/{id}");
