@@ -114,8 +114,9 @@ async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
 }
 
 async fn healthy(client: &Client, processes: &mut BTreeMap<&'static str, Process>) {
+    let processes = std::cell::RefCell::new(processes);
     eventually("the mesh is ready", PATIENCE, async || {
-        for (name, process) in processes.iter_mut() {
+        for (name, process) in processes.borrow_mut().iter_mut() {
             let ended = process.child.try_wait().unwrap();
             assert!(ended.is_none(), "{name} ended, {}: {}", ended.unwrap(), process.log());
         }
