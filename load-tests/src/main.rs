@@ -59,7 +59,7 @@ fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     // Spans are made as in production; lines are written only when something is wrong.
     let quiet = ("RUST_LOG".to_owned(), "warn,service_kit=info,bus=error".to_owned());
-    let _telemetry = telemetry::init(&Config::from_vars(true, [quiet])?)?;
+    let _telemetry = telemetry::init(&Config::from_vars(true, [quiet])?, "load-tests")?;
     let program = std::env::current_exe()?;
     let programs = program.parent().context("the program is in no folder")?.to_owned();
     let results = programs.parent().context("the program is not in a target folder")?.join("load-tests");

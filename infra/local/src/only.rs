@@ -31,6 +31,7 @@ impl Only {
 /// Names the setting that is missing or wrong.
 pub async fn only(which: Only) -> anyhow::Result<()> {
     let config = Config::from_env(false)?;
-    let _telemetry = telemetry::init(&config)?;
-    run::serve(config, which.service()).await
+    let service = which.service();
+    let _telemetry = telemetry::init(&config, service.name())?;
+    run::serve(config, service).await
 }

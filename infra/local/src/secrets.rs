@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use service_kit::Config;
+use service_kit::config::environment;
 
 use crate::folder::{self, Owned};
 
@@ -21,7 +22,7 @@ pub const FILE: &str = "secrets.env";
 /// # Errors
 /// Names the setting or the file that is at fault, or who has the folder.
 pub fn config_to_start() -> anyhow::Result<(Config, Owned)> {
-    let said = said();
+    let said = environment();
     let told = Config::from_vars(true, said.clone())?;
     folder::create(&told.data)?;
     // First, because of two first starts at once only one may make up secrets.
@@ -40,15 +41,9 @@ pub fn config_to_start() -> anyhow::Result<(Config, Owned)> {
 /// # Errors
 /// Names the setting or the file that is at fault.
 pub fn config_to_look() -> anyhow::Result<Config> {
-    let said = said();
+    let said = environment();
     let told = Config::from_vars(true, said.clone())?;
     Config::from_vars(true, read(&told.data.join(FILE))?.into_iter().chain(said))
-}
-
-/// What the environment says; an empty value says nothing.
-#[expect(clippy::disallowed_methods, reason = "Config reads them; here they are laid over what is kept")]
-fn said() -> BTreeMap<String, String> {
-    std::env::vars().filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// Makes up what is not said. The admin is kept also when said: the database knows that one from the first

@@ -49,7 +49,7 @@ struct Mesh {
 impl Mesh {
     async fn start() -> anyhow::Result<Self> {
         let (config, mut owned) = secrets::config_to_start()?;
-        let telemetry = telemetry::init(&config)?;
+        let telemetry = telemetry::init(&config, "annomesh")?;
         let postgres = Postgres::start(&config).await?;
         let databases = Databases::Server(postgres.url());
         let services = start(config, Clock::system(), services(), databases);

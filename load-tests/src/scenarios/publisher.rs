@@ -34,7 +34,9 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     };
     let brokers =
         run.kafka_brokers.clone().or_else(|| Some(node.as_ref()?.brokers.clone())).unwrap_or_default();
-    let settings = Settings::new(brokers);
+    // A given broker may still have another run's topic, which would be refused.
+    let settings =
+        Settings { prefix: format!("{}.", event_store::new_id().simple()), ..Settings::new(brokers) };
     let bench = world.bench(false, 4).await?;
     fill(&world).await?;
     let records = records(&bench).await?;

@@ -2,7 +2,6 @@
 //! file, list it here, and run `UPDATE_OPENAPI=1 cargo test -p identity`.
 
 use actix_web::web;
-use service_kit::Caller;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 pub mod exchange;
@@ -43,9 +42,4 @@ pub fn mesh_routes(config: &mut web::ServiceConfig) {
     config
         .route("/internal/exchange", web::post().to(exchange::exchange))
         .route("/internal/jwks", web::get().to(exchange::list_keys));
-}
-
-/// The absolute address of a request, for the links to other pages.
-fn url_of(caller: &Caller, request: &actix_web::HttpRequest) -> String {
-    format!("{}{}", caller.base_url, request.uri())
 }

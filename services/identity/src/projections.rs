@@ -6,4 +6,3 @@ pub mod memberships;
 pub mod organizations;
 pub mod sessions;
 pub mod tenants;
-pub mod visibility;

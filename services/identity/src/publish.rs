@@ -2,9 +2,8 @@
 //! not.
 
 use contracts::identity as facts;
-use event_store::{Change, Outgoing};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use event_store::{Change, Outgoing, before_update};
+use serde_json::Map;
 
 use crate::domain::membership::{Membership, MembershipEvent};
 use crate::domain::organization::{Organization, OrganizationEvent};
@@ -128,16 +127,6 @@ pub fn membership_fact(id: i64, membership: &Membership) -> facts::Membership {
     }
 }
 
-/// The fields that differ, with their old values.
-fn before_update<T: Serialize>(before: &T, after: &T) -> Map<String, Value> {
-    let fields = |fact: &T| match serde_json::to_value(fact) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    };
-    let after = fields(after);
-    fields(before).into_iter().filter(|(name, old)| after.get(name) != Some(old)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +184,6 @@ mod tests {
         let mut after = alice();
         after.first_name = "Alice".into();
         let before = before_update(&user_fact(7, &alice()), &user_fact(7, &after));
-        assert_eq!(Value::Object(before), serde_json::json!({ "first_name": "" }));
+        assert_eq!(serde_json::Value::Object(before), serde_json::json!({ "first_name": "" }));
     }
 }

@@ -32,6 +32,9 @@ pub enum Name<'a> {
 
 /// Checks a name and a password. Whatever is wrong with them, the answer is none and takes as long.
 ///
+/// A text with an `@` may be the user name of one and the e-mail address of another, and nobody may keep the
+/// other out by taking their address for a name: then the password decides.
+///
 /// # Errors
 /// 429 when too many passwords are being checked, 503 when the database is away.
 pub async fn with_password(
@@ -40,14 +43,18 @@ pub async fn with_password(
     name: Name<'_>,
     password: String,
 ) -> Result<Option<SignedIn>, Refusal> {
-    let found = find(store, host, name).await?;
-    let hash = found.as_ref().and_then(|(_, account)| account.password_hash.clone());
-    let good = passwords::verify(password, hash).await?;
-    Ok(found.filter(|(_, account)| good && account.is_active).map(|(tenant, account)| SignedIn {
-        tenant,
-        account,
-        session: None,
-    }))
+    let Candidates { tenant, accounts } = find(store, host, name).await?;
+    for account in accounts {
+        let hash = account.as_ref().and_then(|account| account.password_hash.clone());
+        let good = passwords::verify(password.clone(), hash).await?;
+        if let Some((tenant, account)) = tenant.zip(account)
+            && good
+            && account.is_active
+        {
+            return Ok(Some(SignedIn { tenant, account, session: None }));
+        }
+    }
+    Ok(None)
 }
 
 /// Checks a session's secret.
@@ -92,7 +99,14 @@ async fn named_tenant(store: &Store, name: &str) -> Result<Option<TenantId>, Sto
     tenants::find_by_name(store.database(), &name).await
 }
 
-async fn find(store: &Store, host: &str, name: Name<'_>) -> Result<Option<(TenantId, Account)>, StoreError> {
+/// Whose password it may be. How many there are depends on the name alone and not on who is there, so that a
+/// refusal takes the same time for all.
+struct Candidates {
+    tenant: Option<TenantId>,
+    accounts: Vec<Option<Account>>,
+}
+
+async fn find(store: &Store, host: &str, name: Name<'_>) -> Result<Candidates, StoreError> {
     // A user name has no backslash, so what stands before one is a tenant's name.
     let (tenant, name) = match name {
         Name::Username(text) => match text.split_once('\\') {
@@ -101,15 +115,22 @@ async fn find(store: &Store, host: &str, name: Name<'_>) -> Result<Option<(Tenan
         },
         Name::Email(_) => (Some(tenant_of_host(store, host).await?), name),
     };
-    let Some(tenant) = tenant else { return Ok(None) };
-    let mut tx = store.database().tenant(tenant).await?;
-    let account = match name {
-        Name::Email(email) => accounts::find_by_email(&mut tx, email).await?,
-        Name::Username(username) => match accounts::find_by_username(&mut tx, username).await? {
-            None if username.contains('@') => accounts::find_by_email(&mut tx, username).await?,
-            found => found,
-        },
+    let ambiguous = matches!(name, Name::Username(username) if username.contains('@'));
+    let Some(place) = tenant else {
+        return Ok(Candidates { tenant, accounts: vec![None; if ambiguous { 2 } else { 1 }] });
+    };
+    let mut tx = store.database().tenant(place).await?;
+    let accounts = match name {
+        Name::Email(email) => vec![accounts::find_by_email(&mut tx, email).await?],
+        Name::Username(username) => {
+            let named = accounts::find_by_username(&mut tx, username).await?;
+            let mut accounts = vec![named];
+            if ambiguous {
+                accounts.push(accounts::find_by_email(&mut tx, username).await?);
+            }
+            accounts
+        }
     };
     tx.commit().await?;
-    Ok(account.map(|account| (tenant, account)))
+    Ok(Candidates { tenant, accounts })
 }

@@ -4,8 +4,6 @@
 //! The newest key signs; older ones stay in the key set, so that whoever verifies never meets an unknown one.
 
 use anyhow::Context as _;
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,6 +18,7 @@ use jsonwebtoken::jwk::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use service_kit::auth::Principal;
 use service_kit::mesh_token::MeshSecret;
+use service_kit::sealing::{SealError, Sealer};
 use service_kit::{Kit, Refusal};
 
 /// Names the sealing key among those that are derived from `MESH_SECRET`.
@@ -123,29 +122,15 @@ fn jwk(row: KeyRow) -> Jwk {
     }
 }
 
-/// Nonce, then ciphertext and tag; bound to the key's id.
-fn seal(secret: &MeshSecret, kid: &str, private: &[u8]) -> Result<Vec<u8>, Unspecified> {
-    let key = RandomizedNonceKey::new(&AES_256_GCM, &secret.derive(PURPOSE))?;
-    let mut sealed = private.to_vec();
-    let nonce = key.seal_in_place_append_tag(Aad::from(kid), &mut sealed)?;
-    Ok([nonce.as_ref().as_slice(), &sealed].concat())
+/// The private half, bound to the key's id.
+fn seal(secret: &MeshSecret, kid: &str, private: &[u8]) -> Result<Vec<u8>, SealError> {
+    Sealer::new(secret, PURPOSE).seal(kid, private)
 }
 
 fn open(secret: &MeshSecret, row: &KeyRow) -> Result<Vec<u8>, StoreError> {
-    let cannot = |error: Unspecified| {
-        StoreError::Corrupt(format!(
-            "the signing key {} cannot be opened ({error}): was MESH_SECRET changed?",
-            row.kid
-        ))
-    };
-    let (nonce, sealed) =
-        row.sealed_private_key.split_at_checked(NONCE_LEN).ok_or_else(|| cannot(Unspecified))?;
-    let key = RandomizedNonceKey::new(&AES_256_GCM, &secret.derive(PURPOSE)).map_err(cannot)?;
-    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(cannot)?;
-    let mut private = sealed.to_vec();
-    let length = key.open_in_place(nonce, Aad::from(row.kid.as_str()), &mut private).map_err(cannot)?.len();
-    private.truncate(length);
-    Ok(private)
+    Sealer::new(secret, PURPOSE)
+        .open(&row.kid, &row.sealed_private_key)
+        .map_err(|error| StoreError::Corrupt(format!("the signing key {}: {error}", row.kid)))
 }
 
 #[cfg(test)]

@@ -93,5 +93,5 @@ async fn register_admin(unit: &mut Unit, admin: &Admin, hash: &str, operator: bo
 
 /// A refusal in words, for whoever starts the service.
 fn spoken(refusal: Refusal) -> anyhow::Error {
-    anyhow::anyhow!("{}", refusal.cvat_body()).context(refusal)
+    anyhow::anyhow!("{}", refusal.detail())
 }

@@ -10,6 +10,7 @@ mod jobs;
 mod projections;
 mod publish;
 mod reactions;
+pub mod secrets;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 

@@ -1,8 +1,7 @@
 //! Private events to contract events: what leaves this service. Secrets do not.
 
 use contracts::webhooks::{Webhook as Fact, WebhookCreated, WebhookDeleted, WebhookUpdated};
-use event_store::{Change, Outgoing};
-use serde_json::{Map, Value};
+use event_store::{Change, Outgoing, before_update};
 
 use crate::domain::webhook::{Hook, Webhook, WebhookEvent};
 
@@ -13,7 +12,7 @@ pub fn webhook(change: &Change<'_, Webhook>) -> Vec<Outgoing> {
     match change.event {
         WebhookEvent::Created(_) => vec![Outgoing::new(&WebhookCreated { webhook }, organization)],
         WebhookEvent::Updated { .. } => {
-            match change.before.current.as_ref().map(|before| differences(before, hook)) {
+            match change.before.current.as_ref().map(|before| before_update(&fact(before), &webhook)) {
                 // A new secret is nobody else's business: it changes the date and nothing that leaves.
                 Some(before_update) if before_update.keys().any(|name| name != "updated_date") => {
                     vec![Outgoing::new(&WebhookUpdated { webhook, before_update }, organization)]
@@ -42,16 +41,6 @@ fn fact(hook: &Hook) -> Fact {
     }
 }
 
-/// Each field that changed, with its old value.
-fn differences(before: &Hook, after: &Hook) -> Map<String, Value> {
-    let fields = |hook: &Hook| match serde_json::to_value(fact(hook)) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    };
-    let after = fields(after);
-    fields(before).into_iter().filter(|(name, value)| after.get(name) != Some(value)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
@@ -67,7 +56,7 @@ mod tests {
             target_url: "https://example.com/".into(),
             description: "d".into(),
             events: vec![],
-            secret: "very secret".into(),
+            sealed_secret: "very secret".into(),
             is_active: true,
             enable_ssl: true,
         };
@@ -82,8 +71,9 @@ mod tests {
             created_date: date,
             updated_date: date,
         };
-        let other = Hook { settings: Settings { secret: "another".into(), ..settings }, ..hook.clone() };
+        let other =
+            Hook { settings: Settings { sealed_secret: "another".into(), ..settings }, ..hook.clone() };
         assert!(!serde_json::to_string(&fact(&hook)).unwrap().contains("very secret"));
-        assert!(differences(&hook, &other).is_empty());
+        assert!(before_update(&fact(&hook), &fact(&other)).is_empty());
     }
 }

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use contracts::{ContractEvent, Envelope};
 use event_store::inbox::redrive;
-use event_store::inbox::{Handled, Handler};
+use event_store::inbox::{Handled, Handler, Place};
 use event_store::{Store, StoreError, Unit};
 
-use crate::peer::PeerError;
+use crate::peer::{Peer, PeerError};
 
 /// What takes one type of event in.
 pub type On<E> = for<'a> fn(&'a mut Unit, &'a Envelope, E) -> Handled<'a>;
+
+/// What is put around a consumer's handler, such as a trace.
+pub type Around = Arc<dyn Fn(Handler) -> Handler + Send + Sync>;
 
 /// A consumer before it runs.
 #[derive(Clone)]
@@ -25,12 +28,13 @@ pub struct Consumer {
     by_type: HashMap<&'static str, Handler>,
     rest: Option<Handler>,
     tables: &'static [&'static str],
+    around: Option<Around>,
 }
 
 impl Consumer {
     /// A consumer called `<service>.<name>@<rev>`. Raising `rev` makes it a new one, which reads everything.
     pub fn new(name: &'static str, rev: u32) -> Self {
-        Self { name, rev, sources: vec![], by_type: HashMap::new(), rest: None, tables: &[] }
+        Self { name, rev, sources: vec![], by_type: HashMap::new(), rest: None, tables: &[], around: None }
     }
 
     /// Names the tables that this consumer feeds and nobody else writes, so that they can be rebuilt. A
@@ -62,6 +66,12 @@ impl Consumer {
             self.reads(service);
         }
         self.rest = Some(Arc::new(handle));
+        self
+    }
+
+    /// Puts something around every call of its handler.
+    pub fn around(mut self, around: Around) -> Self {
+        self.around = Some(around);
         self
     }
 
@@ -106,10 +116,34 @@ impl Consumer {
     /// One handler for all: an event of a type that nobody here knows is taken in and changes nothing.
     pub fn handler(&self) -> Handler {
         let (by_type, rest) = (self.by_type.clone(), self.rest.clone());
-        Arc::new(move |unit, envelope| match by_type.get(envelope.event_type.as_str()).or(rest.as_ref()) {
-            Some(handler) => handler(unit, envelope),
-            None => Box::pin(async { Ok(()) }),
-        })
+        let handler: Handler = Arc::new(move |unit, envelope| {
+            match by_type.get(envelope.event_type.as_str()).or(rest.as_ref()) {
+                Some(handler) => handler(unit, envelope),
+                None => Box::pin(async { Ok(()) }),
+            }
+        });
+        match &self.around {
+            Some(around) => around(handler),
+            None => handler,
+        }
+    }
+}
+
+/// A producer's log that is not the one that a consumer has read: what it took in belongs to another life.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the log of {service} does not have the event that was taken from its position {position}: its database was \
+     replaced, or another mesh answers; go back to the one that was, or reset this service's database as well"
+)]
+pub struct OtherLog {
+    pub service: String,
+    pub position: i64,
+}
+
+impl OtherLog {
+    /// What is wrong with the log of `peer`, seen from `place`.
+    pub(crate) fn new(peer: &Peer, place: &Place) -> Self {
+        Self { service: peer.service.clone(), position: place.position }
     }
 }
 
@@ -120,10 +154,10 @@ pub enum ConsumeError {
     Store(#[from] StoreError),
     #[error("a peer failed")]
     Peer(#[from] PeerError),
+    #[error(transparent)]
+    OtherLog(#[from] OtherLog),
     #[error("the batch was not taken")]
     Take(#[from] event_store::inbox::TakeError),
-    #[error("Kafka failed")]
-    Kafka(#[from] rdkafka::error::KafkaError),
 }
 
 /// Tries parked streams of a service's consumers whose pause is over; runs until it is dropped.

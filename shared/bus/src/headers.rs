@@ -4,6 +4,7 @@
 //! trace context keeps its own plain name, so that tools which know nothing of CloudEvents find it.
 
 use std::fmt::Write;
+use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat};
@@ -82,6 +83,11 @@ fn display<'a>(scratch: &'a mut String, value: &dyn std::fmt::Display) -> &'a st
 /// # Errors
 /// When it is not one of our events, with what is wrong.
 pub fn read<M: Message>(record: &M) -> Result<Envelope, RecordError> {
+    // The client library panics on a header whose name is not UTF-8.
+    std::panic::catch_unwind(AssertUnwindSafe(|| parse(record))).unwrap_or(Err(RecordError::Broken))
+}
+
+fn parse<M: Message>(record: &M) -> Result<Envelope, RecordError> {
     let found = Found::collect(record.headers().ok_or(RecordError::Missing("ce_id"))?);
     let content_type = found.text(CONTENT_TYPE)?;
     if content_type.split(';').next().map(str::trim) != Some("application/json") {

@@ -6,12 +6,14 @@
 //!
 //! Read in this order: [`source`] (the consumer as a whole), [`link`] (between it and the polling thread),
 //! [`poll_thread`], [`place`] (where a partition begins), [`taking`] (what happens to a batch), [`backfill`].
+//! What a topic holds is looked at in [`look`], by the publisher as well.
 
 pub mod admin;
 mod backfill;
 mod context;
 mod link;
 mod logs;
+pub(crate) mod look;
 mod place;
 mod poll_thread;
 pub(crate) mod sender;

@@ -10,8 +10,10 @@ pub mod kafka;
 pub mod log_source;
 pub mod partition;
 pub mod peer;
+pub mod progress;
 pub mod publisher;
 pub mod rebuild;
+mod retry;
 
 pub use consumer::Consumer;
 pub use peer::Peer;

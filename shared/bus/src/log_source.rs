@@ -3,6 +3,7 @@
 //! The producer's log is one partition, `log:<service>`; an offset is a position. Of several replicas one
 //! holds the lease and reads; the compare-and-swap of the offset keeps out one that lost it unnoticed.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use event_store::Store;
@@ -10,8 +11,9 @@ use event_store::inbox::{self, Handler, Move, Place};
 use event_store::lease::Lease;
 use event_store::log::LogFilter;
 
-use crate::consumer::{ConsumeError, Consumer};
+use crate::consumer::{ConsumeError, Consumer, OtherLog};
 use crate::peer::Peer;
+use crate::retry::Said;
 
 /// How long a poll waits for the first event.
 const WAIT: Duration = Duration::from_secs(20);
@@ -28,7 +30,9 @@ pub async fn run(store: Store, consumer: Consumer, peer: Peer, owner: String) {
     let name = consumer.full_name(store.service());
     let lease_name = format!("{name}/{}", peer.service);
     let handler = consumer.handler();
+    let mut said = Said::default();
     loop {
+        let began = tokio::time::Instant::now();
         let outcome = async {
             let mut lease = Lease::acquire(&store, &lease_name, &owner).await?;
             tokio::select! {
@@ -37,11 +41,16 @@ pub async fn run(store: Store, consumer: Consumer, peer: Peer, owner: String) {
             }
         }
         .await;
-        if let Err(error) = outcome {
+        let Err(error) = outcome;
+        if began.elapsed() > WAIT {
+            said = Said::default();
+        }
+        let error = event_store::chain(&error);
+        if said.is_news(&error) {
             tracing::warn!(
                 consumer = name,
                 source = peer.service,
-                error = event_store::chain(&error),
+                error,
                 "cannot follow the log; trying again"
             );
         }
@@ -49,8 +58,16 @@ pub async fn run(store: Store, consumer: Consumer, peer: Peer, owner: String) {
     }
 }
 
-async fn follow(store: &Store, name: &str, handler: &Handler, peer: &Peer) -> Result<(), ConsumeError> {
+async fn follow(
+    store: &Store,
+    name: &str,
+    handler: &Handler,
+    peer: &Peer,
+) -> Result<Infallible, ConsumeError> {
     let mut place = inbox::place(store, name, &topic(&peer.service), 0).await?;
+    if !peer.is_known_at(&place).await? {
+        return Err(OtherLog::new(peer, &place).into());
+    }
     loop {
         place = step(store, name, handler, peer, place, WAIT).await?.0;
     }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::TenantId;
+use event_store::inbox::Place;
 use event_store::log::{LogFilter, LogPage};
 use serde::Deserialize;
+use uuid::Uuid;
 
 /// Makes the credential for a call to a service, fresh each time because it is short-lived.
 pub type Credential = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -103,6 +105,21 @@ impl Peer {
         }
         let request = self.get("/internal/log").query(&query).timeout(wait + Duration::from_secs(10));
         self.json(request).await
+    }
+
+    /// Whether the peer's log has an event at a position, and that event if its id is known.
+    pub async fn has(&self, position: i64, id: Option<Uuid>) -> Result<bool, PeerError> {
+        if position < 1 {
+            return Ok(false);
+        }
+        let page = self.log(position - 1, 1, Duration::ZERO, &LogFilter::default()).await?;
+        let found = page.events.first().filter(|event| event.position == position);
+        Ok(found.is_some_and(|event| id.is_none_or(|id| event.id == id)))
+    }
+
+    /// Whether the peer's log is the one in which `place` is; before the first event all logs are alike.
+    pub async fn is_known_at(&self, place: &Place) -> Result<bool, PeerError> {
+        Ok(place.position == 0 || self.has(place.position, place.event_id).await?)
     }
 
     /// A stream by its id, after the peer has numbered everything that it has committed; `None` when there is

@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 
 use crate::kafka::Settings;
 use crate::kafka::admin::{self, TopicError};
+use crate::kafka::look::{Foreign, Read, look};
 use crate::kafka::sender::{SendError, Sender};
+use crate::retry::{Backoff, Said};
 
 /// The name of the lease, and of the checkpoint that is moved under it.
 pub const LEASE: &str = "publisher";
@@ -30,8 +32,10 @@ const AHEAD: usize = 2;
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// The checkpoint moves at most once in so long; what is sent twice after a crash is bounded by it.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(50);
-/// Pauses after an error: the first, and the longest.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// How often a topic that is somebody else's is looked at again.
+const FOREIGN_PAUSE: Duration = Duration::from_secs(5);
+/// After a run of so long an error is the first again.
+const RUNS_WELL: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
@@ -50,21 +54,19 @@ enum PublishError {
 
 /// Publishes; runs until it is dropped.
 pub async fn run(store: Store, settings: Settings, owner: String) {
-    let mut pause = BACKOFF.0;
+    let (mut backoff, mut said) = (Backoff::default(), Said::default());
     loop {
         let began = tokio::time::Instant::now();
         let Err(error) = hold(&store, &settings, &owner).await;
-        if began.elapsed() > BACKOFF.1 * 2 {
-            pause = BACKOFF.0;
+        if began.elapsed() > RUNS_WELL {
+            (backoff, said) = (Backoff::default(), Said::default());
         }
-        tracing::warn!(
-            service = store.service(),
-            error = event_store::chain(&error),
-            "publishing stopped; going on from the checkpoint in {} ms",
-            pause.as_millis()
-        );
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(BACKOFF.1);
+        let error = event_store::chain(&error);
+        if said.is_news(&error) {
+            let service = store.service();
+            tracing::warn!(service, error, "publishing stopped; trying again from the checkpoint");
+        }
+        backoff.pause().await;
     }
 }
 
@@ -90,7 +92,7 @@ async fn hold(store: &Store, settings: &Settings, owner: &str) -> Result<Infalli
 
 /// One producer's run.
 async fn publish(store: &Store, settings: &Settings, fence: i64) -> Result<Infallible, PublishError> {
-    admin::ensure_topic(settings, store.service()).await?;
+    claim_topic(store, settings).await?;
     let checkpoint = lease::checkpoint(store, LEASE).await?;
     let sender = Sender::new(settings, settings.topic(store.service()))?;
     tracing::info!(service = store.service(), position = checkpoint, "publishing from position {checkpoint}");
@@ -100,6 +102,40 @@ async fn publish(store: &Store, settings: &Settings, fence: i64) -> Result<Infal
         outcome = send(&sender, checkpoint, arriving) => outcome,
         outcome = move_checkpoint(store, &sender, fence, checkpoint) => outcome,
     }
+}
+
+/// Makes the topic, and waits for as long as it is somebody else's: records of two logs in one topic could not
+/// be told apart by anybody who reads it.
+async fn claim_topic(store: &Store, settings: &Settings) -> Result<(), PublishError> {
+    let mut said = Said::default();
+    loop {
+        admin::ensure_topic(settings, store.service()).await?;
+        let Some(foreign) = find_foreign(store, settings).await? else { return Ok(()) };
+        let foreign = foreign.to_string();
+        if said.is_news(&foreign) {
+            tracing::error!(service = store.service(), "nothing is published: {foreign}");
+        }
+        tokio::time::sleep(FOREIGN_PAUSE).await;
+    }
+}
+
+/// Finds a partition whose last event is not in this log. An event behind the checkpoint that is there is none:
+/// it was acknowledged just before a crash.
+async fn find_foreign(store: &Store, settings: &Settings) -> Result<Option<Foreign>, PublishError> {
+    let topic = settings.topic(store.service());
+    for found in look(settings, &topic, Read::Last).await?.evidence() {
+        let ours = match found.event {
+            Some((position, id)) => {
+                let page = log::read(store, position.saturating_sub(1), 1, &LogFilter::default()).await?;
+                page.events.first().is_some_and(|event| event.id == id)
+            }
+            None => false,
+        };
+        if !ours {
+            return Ok(Some(found.foreign(&topic, store.service())));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads the log ahead of the sending.

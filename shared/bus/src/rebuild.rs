@@ -14,7 +14,7 @@ use diesel_async::RunQueryDsl;
 use event_store::inbox::{self, Place};
 use event_store::log::LogFilter;
 use event_store::projection::Shadow;
-use event_store::{Sql, Store, Tx};
+use event_store::{Sql, Store, StoreError, Tx};
 
 use crate::consumer::{ConsumeError, Consumer};
 use crate::log_source::{self, BATCH};
@@ -47,7 +47,7 @@ pub async fn rebuild(store: &Store, consumer: &Consumer, peers: &[Peer]) -> Resu
         .bind::<Text>(live.clone())
         .execute(&mut *tx)
         .await
-        .map_err(event_store::StoreError::from)?;
+        .map_err(StoreError::from)?;
     shadow.lock_live(&mut tx).await?;
     reading.read_on().await?;
     for tenant in &reading.tenants {
@@ -57,7 +57,7 @@ pub async fn rebuild(store: &Store, consumer: &Consumer, peers: &[Peer]) -> Resu
         .bind::<Text>(fresh)
         .execute(&mut *tx)
         .await
-        .map_err(event_store::StoreError::from)?;
+        .map_err(StoreError::from)?;
     shadow.swap(&mut tx).await?;
     tx.commit().await?;
     Ok(reading.events)
@@ -100,17 +100,19 @@ impl Reading {
 async fn take_over(tx: &mut Tx, tenant: TenantId, live: &str, fresh: &str) -> Result<(), ConsumeError> {
     tx.set_tenant(tenant).await?;
     for table in ["inbox_stream", "inbox_parked"] {
-        for statement in [
-            format!("DELETE FROM {table} WHERE tenant_id = es_tenant() AND consumer = $1 AND $2 <> ''"),
-            format!("UPDATE {table} SET consumer = $1 WHERE tenant_id = es_tenant() AND consumer = $2"),
-        ] {
-            Sql::templated(statement)
-                .bind::<Text>(live.to_owned())
-                .bind::<Text>(fresh.to_owned())
-                .execute(&mut **tx)
-                .await
-                .map_err(event_store::StoreError::from)?;
-        }
+        Sql::templated(format!("DELETE FROM {table} WHERE tenant_id = es_tenant() AND consumer = $1"))
+            .bind::<Text>(live.to_owned())
+            .execute(&mut **tx)
+            .await
+            .map_err(StoreError::from)?;
+        let rename =
+            format!("UPDATE {table} SET consumer = $1 WHERE tenant_id = es_tenant() AND consumer = $2");
+        Sql::templated(rename)
+            .bind::<Text>(live.to_owned())
+            .bind::<Text>(fresh.to_owned())
+            .execute(&mut **tx)
+            .await
+            .map_err(StoreError::from)?;
     }
     Ok(())
 }

@@ -84,7 +84,7 @@ events! { "projects";
     /// A project or its labels changed.
     ProjectUpdated on "project" as "project_updated" {
         project: Project = Project::example(),
-        /// Each changed field with its old value.
+        /// Each changed field with its old value, but for the labels: twice they might not fit into an event.
         before_update: Map<String, Value> =
             Map::from_iter([("name".to_owned(), Value::from("street"))]),
     }

@@ -312,10 +312,11 @@ async fn lock(
         ids.push(id);
     }
     let rows: Vec<Row> = Sql::fixed(
-        "SELECT source, kind, stream_id, last_version, parked FROM inbox_stream \
-         JOIN unnest($3::text[], $4::text[], $5::bigint[]) AS t (source, kind, stream_id) \
-         USING (source, kind, stream_id) WHERE tenant_id = $1 AND consumer = $2 \
-         ORDER BY source, kind, stream_id FOR UPDATE OF inbox_stream",
+        // A look-up for each key, whatever the planner thinks of the table: a join may read all of it.
+        "SELECT i.source, i.kind, i.stream_id, i.last_version, i.parked \
+         FROM unnest($3::text[], $4::text[], $5::bigint[]) AS t (source, kind, stream_id) \
+         CROSS JOIN LATERAL (SELECT * FROM inbox_stream WHERE tenant_id = $1 AND consumer = $2 \
+            AND source = t.source AND kind = t.kind AND stream_id = t.stream_id FOR UPDATE) AS i",
     )
     .bind::<SqlUuid>(unit.context().tenant.0)
     .bind::<Text>(consumer.to_owned())
@@ -354,13 +355,15 @@ async fn record(
         parked.push(inbox.parked);
     }
     let written = Sql::fixed(
+        // A known row is there and locked, so its conflict is certain, and found by the index.
         "WITH t AS (\
             SELECT * FROM unnest($3::text[], $4::text[], $5::bigint[], $6::boolean[], $7::bigint[], $8::boolean[]) \
                 AS t (source, kind, stream_id, known, last_version, parked)\
          ), old AS (\
-            UPDATE inbox_stream AS s SET last_version = t.last_version, parked = t.parked FROM t \
-            WHERE t.known AND s.tenant_id = $1 AND s.consumer = $2 AND s.source = t.source AND s.kind = t.kind \
-                AND s.stream_id = t.stream_id\
+            INSERT INTO inbox_stream (tenant_id, consumer, source, kind, stream_id, last_version, parked) \
+            SELECT $1, $2, source, kind, stream_id, last_version, parked FROM t WHERE known \
+            ON CONFLICT (tenant_id, consumer, source, kind, stream_id) \
+            DO UPDATE SET last_version = excluded.last_version, parked = excluded.parked\
          ) \
          INSERT INTO inbox_stream (tenant_id, consumer, source, kind, stream_id, last_version, parked) \
          SELECT $1, $2, source, kind, stream_id, last_version, parked FROM t WHERE NOT known",

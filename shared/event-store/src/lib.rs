@@ -30,7 +30,7 @@ pub use clock::{Clock, new_id};
 pub use db::{Database, DatabaseUrls, PoolSizes, Tx};
 pub use error::StoreError;
 pub use idempotency::Key;
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, before_update};
 pub use registry::{Applied, Apply, Change, Projection, Registration, Registry};
 pub use sql::Sql;
 pub use store::{Context, ExecuteError, Executed, HasStoreError, Store, Unit};

@@ -56,14 +56,12 @@ pub(crate) type Rebuild = Box<dyn Fn(Store) -> BoxFuture<'static, Result<u64, St
 #[derive(Default)]
 pub struct Registry {
     by_type: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    kinds: Vec<&'static str>,
     pub(crate) rebuilds: Vec<(&'static str, Rebuild)>,
 }
 
 impl Registry {
     /// Adds an aggregate.
     pub fn register<A: Aggregate>(&mut self, registration: Registration<A>) {
-        self.kinds.push(A::KIND);
         for Projection { name, tables, apply } in &registration.projections {
             let (tables, apply) = (*tables, *apply);
             self.rebuilds.push((
@@ -74,11 +72,6 @@ impl Registry {
             ));
         }
         self.by_type.insert(TypeId::of::<A>(), Arc::new(registration));
-    }
-
-    /// The kinds of the registered aggregates.
-    pub fn kinds(&self) -> &[&'static str] {
-        &self.kinds
     }
 
     pub(crate) fn get<A: Aggregate>(&self) -> Arc<Registration<A>> {

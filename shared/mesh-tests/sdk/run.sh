@@ -7,6 +7,8 @@ data=$(mktemp -d)
 # Root's PostgreSQL runs as somebody else, who must be able to look into the folder.
 chmod 755 "$data"
 export ANNOMESH_DATA="$data/mesh" HTTP_ADDRESS=127.0.0.1:${STORY_PORT:-28080} MESH_ADDRESS=127.0.0.1:${STORY_MESH_PORT:-28081}
+# Its databases are new, so its topics must be too.
+if [ -n "${KAFKA_BROKERS:-}" ]; then export KAFKA_TOPIC_PREFIX="story-$(date +%s)-$$."; fi
 export ADMIN_USERNAME=admin ADMIN_PASSWORD="correct horse battery"
 cargo build -q -p annomesh
 "${CARGO_TARGET_DIR:-target}/debug/annomesh" up >"$data/log" 2>&1 &

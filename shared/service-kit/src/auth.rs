@@ -19,7 +19,7 @@ use crate::{Refusal, telemetry};
 
 pub mod authenticator;
 pub mod revocations;
-mod shared_cache;
+pub(crate) mod shared_cache;
 
 /// Seconds that a principal's statement is good for at most.
 pub const TOKEN_LIFE_S: i64 = 120;
@@ -178,6 +178,11 @@ pub fn host(request: &HttpRequest) -> &str {
 /// Scheme and host of a request, for absolute links.
 pub fn base_url(request: &HttpRequest) -> String {
     format!("{}://{}", request.connection_info().scheme(), host(request))
+}
+
+/// The absolute address of a request, for the links to other pages.
+pub fn url_of(request: &HttpRequest) -> String {
+    format!("{}{}", base_url(request), request.uri())
 }
 
 /// The id of a request, given by the middleware.

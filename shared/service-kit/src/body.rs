@@ -23,7 +23,8 @@ pub fn parse<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8]) -> Result
     let media_type =
         request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = media_type.split(';').next().unwrap_or("").trim();
-    if !bytes.is_empty() && !essence.is_empty() && !essence.ends_with("json") {
+    let is_json = essence == "application/json" || essence.ends_with("+json");
+    if !bytes.is_empty() && !essence.is_empty() && !is_json {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
@@ -31,8 +32,16 @@ pub fn parse<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8]) -> Result
         ));
     }
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    // Serde takes a list for a struct, field by field in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refusal::field("non_field_errors", "Invalid data. Expected a dictionary, but got list."));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))?;
+    match deserializer.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err(Refusal::bad_request(format!("JSON parse error - {error}"))),
+    }
 }
 
 /// Turns serde's words into Django REST framework's shapes.
@@ -48,7 +57,7 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
         return Refusal::field(&join(&path, field), "This field is required.");
     }
     if path == "." {
-        return Refusal::field("non_field_errors", format!("Invalid data: {message}."));
+        return Refusal::field("non_field_errors", "Invalid data. Expected a dictionary.");
     }
     if let Some(value) = named("unknown variant `") {
         return Refusal::field(&path, format!("\"{value}\" is not a valid choice."));
@@ -56,7 +65,27 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
     if message.starts_with("invalid type: null") {
         return Refusal::field(&path, "This field may not be null.");
     }
-    Refusal::field(&path, format!("{}.", capitalised(message)))
+    match message.rsplit_once(", expected ") {
+        Some((found, expected)) => Refusal::field(&path, expectation(found, expected)),
+        None => Refusal::field(&path, format!("{}.", capitalised(message))),
+    }
+}
+
+/// What a field must be, without Rust's names for it.
+fn expectation(found: &str, expected: &str) -> String {
+    let integer =
+        |name: &str| name.len() > 1 && name.starts_with(['i', 'u']) && name[1..].parse::<u8>().is_ok();
+    match expected {
+        "a string" | "a borrowed string" => "Not a valid string.".to_owned(),
+        "a boolean" => "Must be a valid boolean.".to_owned(),
+        "a sequence" => "Expected a list of items.".to_owned(),
+        "f32" | "f64" => "A valid number is required.".to_owned(),
+        name if integer(name) => "A valid integer is required.".to_owned(),
+        name if name.starts_with("struct ") || name == "a map" => {
+            "Invalid data. Expected a dictionary.".to_owned()
+        }
+        _ => format!("{}.", capitalised(found)),
+    }
 }
 
 fn join(path: &str, field: &str) -> String {
@@ -103,5 +132,56 @@ impl FieldErrors {
         let mut refusal = Refusal::bad_request("");
         refusal.text = crate::refusal::Text::Fields(std::mem::take(&mut self.0));
         Err(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Sample {
+        #[serde(rename = "name")]
+        _name: String,
+        #[serde(rename = "count", default)]
+        _count: i64,
+    }
+
+    fn refusal(content_type: &str, body: &str) -> (u16, String) {
+        let request = TestRequest::default().insert_header(("content-type", content_type)).to_http_request();
+        let refusal = parse::<Sample>(&request, body.as_bytes()).unwrap_err();
+        (refusal.status.as_u16(), refusal.detail())
+    }
+
+    #[test]
+    fn a_body_is_one_json_object_and_nothing_else() {
+        let request = TestRequest::default().to_http_request();
+        for fine in [r#"{"name":"a"}"#, " {\"name\":\"a\",\"count\":7}\n"] {
+            parse::<Sample>(&request, fine.as_bytes()).unwrap();
+        }
+        for (body, text) in [
+            (r#"{"name":"a"}xyz"#, "JSON parse error - trailing characters at line 1 column 13"),
+            (r#"{"name":"a"}{"name":"b"}"#, "JSON parse error - trailing characters at line 1 column 13"),
+            (r#"["a", 7]"#, "non_field_errors: Invalid data. Expected a dictionary, but got list."),
+            ("7", "non_field_errors: Invalid data. Expected a dictionary."),
+            (r#"{"name":7}"#, "name: Not a valid string."),
+            (r#"{"name":null}"#, "name: This field may not be null."),
+            (r#"{"name":"a","count":"b"}"#, "count: A valid integer is required."),
+            (r#"{"count":7}"#, "name: This field is required."),
+        ] {
+            assert_eq!(refusal("application/json", body), (400, text.to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn only_json_is_taken_for_json() {
+        for fine in ["application/json", "application/json; charset=utf-8", "application/vnd.cvat+json"] {
+            assert_eq!(refusal(fine, "{").0, 400, "{fine}");
+        }
+        for other in ["application/notjson", "json", "text/plain", "application/x-www-form-urlencoded"] {
+            assert_eq!(refusal(other, "{").0, 415, "{other}");
+        }
     }
 }

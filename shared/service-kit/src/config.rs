@@ -2,10 +2,14 @@
 //! table is compared with.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use url::Url;
+
+use crate::start::SERVICES;
 
 /// A setting's name, default and meaning.
 pub struct Setting {
@@ -37,13 +41,13 @@ settings! {
     "KAFKA_SASL_MECHANISM", "none", "Such as `SCRAM-SHA-512`.";
     "KAFKA_SASL_USERNAME", "none", "User name at the brokers.";
     "KAFKA_SASL_PASSWORD", "none", "Password at the brokers.";
-    "REDIS_URL", "none", "Shares caches among replicas; without it each process has its own.";
+    "REDIS_URL", "none", "Shares caches among replicas, sealed; without it each process has its own. May be wiped or stopped at any time.";
     "MESH_PEERS", "this process", "Where other services' mesh ports are: `identity=http://host:port,projects=…`.";
-    "MESH_SECRET", "generated in local mode", "At least 32 characters; services prove to one another that they know it.";
-    "WEBHOOKS_ALLOWED_TARGETS", "loopback in local mode, else none", "Comma-separated CIDRs and host names that webhooks may reach although they are not public.";
+    "MESH_SECRET", "generated in local mode", "At least 32 characters; services prove to one another that they know it, and it seals the secrets in the databases.";
+    "WEBHOOKS_ALLOWED_TARGETS", "loopback in local mode on a loopback address, else none", "Comma-separated CIDRs and host names that webhooks may reach although they are not public.";
     "LOG_FORMAT", "text", "`text` or `json`.";
     "RUST_LOG", "info, in local mode warn", "Log filter, such as `info,bus=debug`.";
-    "OTEL_EXPORTER_OTLP_ENDPOINT", "none", "Where traces are sent (OTLP over HTTP), such as `http://localhost:4318`.";
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "none", "Where traces are sent (OTLP over HTTP), such as `http://localhost:4318`. OpenTelemetry's own variables count too.";
 }
 
 /// Variables that begin like this are ours: one that is not in [`SETTINGS`] stops the start.
@@ -86,9 +90,8 @@ impl Config {
     ///
     /// # Errors
     /// Names the variable that is unknown, missing or wrong.
-    #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
     pub fn from_env(local: bool) -> anyhow::Result<Self> {
-        Self::from_vars(local, std::env::vars())
+        Self::from_vars(local, environment())
     }
 
     /// Reads settings from name and value pairs.
@@ -113,16 +116,22 @@ impl Config {
             Some(password) if password.len() < 8 => bail!("ADMIN_PASSWORD must have at least 8 characters"),
             Some(password) => Some(Admin {
                 username: text("ADMIN_USERNAME").unwrap_or_else(|| "admin".to_owned()),
-                email: text("ADMIN_EMAIL").unwrap_or_else(|| "admin@localhost".to_owned()),
+                email: match text("ADMIN_EMAIL") {
+                    Some(email) if !email.contains('@') => {
+                        bail!("ADMIN_EMAIL: `{email}` is no e-mail address")
+                    }
+                    email => email.unwrap_or_else(|| "admin@localhost".to_owned()),
+                },
                 password,
             }),
             None => None,
         };
         Ok(Self {
             local,
-            public_url: text("PUBLIC_URL")
-                .map(|url| url.trim_end_matches('/').to_owned())
-                .unwrap_or_else(|| format!("http://localhost:{}", http_address.port())),
+            public_url: match text("PUBLIC_URL") {
+                Some(url) => web_url("PUBLIC_URL", &url)?,
+                None => format!("http://localhost:{}", http_address.port()),
+            },
             http_address,
             mesh_address: address("MESH_ADDRESS", "127.0.0.1:8081")?,
             data: text("ANNOMESH_DATA").unwrap_or_else(|| "./.annomesh".to_owned()).into(),
@@ -134,7 +143,9 @@ impl Config {
             mesh_secret,
             webhooks_allowed_targets: text("WEBHOOKS_ALLOWED_TARGETS")
                 .unwrap_or_else(|| {
-                    if local { "127.0.0.0/8,::1/128,localhost".to_owned() } else { String::new() }
+                    // Only while nobody else can reach the front door: else strangers could reach this host's own.
+                    let alone = local && http_address.ip().is_loopback();
+                    if alone { "127.0.0.0/8,::1/128,localhost".to_owned() } else { String::new() }
                 })
                 .split(',')
                 .map(|target| target.trim().to_owned())
@@ -156,6 +167,17 @@ impl Config {
         let base = self.mesh_peers.get(service).cloned().unwrap_or_else(own);
         format!("{}/{service}", base.trim_end_matches('/'))
     }
+}
+
+/// What the process is told; an empty value says nothing.
+#[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
+pub fn environment() -> BTreeMap<String, String> {
+    // `vars` would panic over a variable of somebody else's that is no UTF-8.
+    let text = |value: OsString| value.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
 }
 
 fn refuse_unknown<'a>(names: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
@@ -202,8 +224,55 @@ fn peers(text: &str) -> anyhow::Result<BTreeMap<String, String>> {
     text.split(',')
         .filter(|entry| !entry.trim().is_empty())
         .map(|entry| match entry.trim().split_once('=') {
-            Some((name, url)) if url.starts_with("http") => Ok((name.to_owned(), url.to_owned())),
-            _ => bail!("MESH_PEERS: `{entry}` is not like identity=http://host:port"),
+            Some((name, _)) if !SERVICES.contains(&name) => {
+                bail!("MESH_PEERS: there is no service `{name}`, only {}", SERVICES.join(", "))
+            }
+            Some((name, url)) => Ok((name.to_owned(), web_url("MESH_PEERS", url)?)),
+            None => bail!("MESH_PEERS: `{entry}` is not like identity=http://host:port"),
         })
         .collect()
+}
+
+/// An address of http or https, without a slash at its end.
+fn web_url(name: &str, text: &str) -> anyhow::Result<String> {
+    let url = Url::parse(text).with_context(|| format!("{name}: `{text}` is not like http://host:port"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        bail!("{name}: `{text}` is not like http://host:port");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(vars: &[(&str, &str)]) -> anyhow::Result<Config> {
+        Config::from_vars(true, vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn a_wrong_setting_stops_the_start_and_is_named() {
+        for (name, value) in [
+            ("MESH_PEERS", "idenity=http://localhost:1"),
+            ("MESH_PEERS", "identity=localhost:1"),
+            ("PUBLIC_URL", "not-a-url"),
+            ("PUBLIC_URL", "ftp://example.com"),
+            ("ADMIN_EMAIL", "zzz"),
+            ("HTTP_ADDRESS", "8080"),
+            ("MESH_SECRET", "short"),
+            ("MESH_SECRETS", "there is no such setting, only one that looks like it"),
+        ] {
+            let password = ("ADMIN_PASSWORD", "correct horse battery");
+            let error = config(&[password, (name, value)]).err().unwrap_or_else(|| panic!("{name}={value}"));
+            assert!(format!("{error:#}").contains(name), "{name}={value}: {error:#}");
+        }
+        config(&[("PUBLIC_URL", "https://example.com/"), ("MESH_PEERS", "identity=http://a:1")]).unwrap();
+    }
+
+    #[test]
+    fn webhooks_reach_this_host_only_while_nobody_else_reaches_us() {
+        let targets = |address| config(&[("HTTP_ADDRESS", address)]).unwrap().webhooks_allowed_targets;
+        assert!(targets("127.0.0.1:8080").contains(&"localhost".to_owned()));
+        assert!(targets("0.0.0.0:8080").is_empty());
+    }
 }

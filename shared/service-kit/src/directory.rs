@@ -39,9 +39,7 @@ pub fn consumer() -> Consumer {
             Box::pin(async move { Ok(put_organization(unit.tx(), &event.organization).await?) })
         })
         .on::<facts::OrganizationDeleted>(|unit, _, event| {
-            Box::pin(
-                async move { Ok(delete(unit.tx(), "directory_organizations", event.organization.id).await?) },
-            )
+            Box::pin(async move { Ok(end_organization(unit.tx(), event.organization.id).await?) })
         })
         .on::<facts::MembershipCreated>(|unit, _, event| {
             Box::pin(async move { Ok(put_membership(unit.tx(), &event.membership).await?) })
@@ -75,14 +73,14 @@ pub async fn put_user(tx: &mut Tx, user: &facts::User) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Inserts or replaces an organization.
+/// Inserts or replaces an organization; one that has ended stays so.
 pub async fn put_organization(tx: &mut Tx, organization: &facts::Organization) -> Result<(), StoreError> {
     Sql::fixed(
         "INSERT INTO directory_organizations (tenant_id, id, slug, name, description, contact, owner_id, \
          created_date, updated_date) VALUES (es_tenant(), $1, $2, $3, $4, $5::text::json, $6, $7, $8) \
          ON CONFLICT (tenant_id, id) DO UPDATE SET slug = excluded.slug, name = excluded.name, \
          description = excluded.description, contact = excluded.contact, owner_id = excluded.owner_id, \
-         updated_date = excluded.updated_date",
+         updated_date = excluded.updated_date WHERE NOT directory_organizations.ended",
     )
     .bind::<BigInt>(organization.id)
     .bind::<Text>(organization.slug.clone())
@@ -95,6 +93,37 @@ pub async fn put_organization(tx: &mut Tx, organization: &facts::Organization) -
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Notes that an organization is no more: for everybody there is none, and nothing can be created in it. The
+/// row stays, empty, because another consumer of this service may hear of the deletion before the directory
+/// has heard of the creation.
+///
+/// Whoever takes an organization's things out of it does this first, in the same transaction. It waits for
+/// those who are creating something there ([`hold_organization`]), so that what they create is found; whoever
+/// comes later is refused, whichever consumer was first.
+pub async fn end_organization(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
+    Sql::fixed(
+        "INSERT INTO directory_organizations (tenant_id, id, slug, name, description, contact, created_date, \
+         updated_date, ended) VALUES (es_tenant(), $1, '', '', '', '{}', '-infinity', '-infinity', true) \
+         ON CONFLICT (tenant_id, id) DO UPDATE SET slug = '', name = '', description = '', contact = '{}', \
+         owner_id = NULL, ended = true",
+    )
+    .bind::<BigInt>(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Keeps an organization from ending until the end of the transaction; returns whether there is such a one.
+pub async fn hold_organization(tx: &mut Tx, id: i64) -> Result<bool, StoreError> {
+    let held = Sql::fixed(
+        "SELECT FROM directory_organizations WHERE tenant_id = es_tenant() AND id = $1 AND NOT ended FOR SHARE",
+    )
+    .bind::<BigInt>(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(held == 1)
 }
 
 /// Inserts or replaces a membership.
@@ -178,11 +207,30 @@ pub struct Organization {
     pub updated_date: DateTime<Utc>,
 }
 
+impl Organization {
+    /// The organization, as events know one.
+    ///
+    /// # Errors
+    /// When the contact is no JSON object, which is never.
+    pub fn fact(self) -> Result<facts::Organization, StoreError> {
+        Ok(facts::Organization {
+            id: self.id,
+            contact: serde_json::from_str(&self.contact)?,
+            slug: self.slug,
+            name: self.name,
+            description: self.description,
+            owner_id: self.owner_id,
+            created_date: self.created_date,
+            updated_date: self.updated_date,
+        })
+    }
+}
+
 /// An organization by its id.
 pub async fn organization(tx: &mut Tx, id: i64) -> Result<Option<Organization>, StoreError> {
     let rows: Vec<Organization> = Sql::fixed(
         "SELECT id, slug, name, description, contact::text AS contact, owner_id, created_date, updated_date \
-         FROM directory_organizations WHERE tenant_id = es_tenant() AND id = $1",
+         FROM directory_organizations WHERE tenant_id = es_tenant() AND id = $1 AND NOT ended",
     )
     .bind::<BigInt>(id)
     .load(&mut **tx)
@@ -190,7 +238,8 @@ pub async fn organization(tx: &mut Tx, id: i64) -> Result<Option<Organization>, 
     Ok(rows.into_iter().next())
 }
 
-/// An organization by its slug.
+/// An organization by its slug. Outside identity two may have it for a moment, when the news of who took it
+/// came before those of who gave it up: then it is the one that changed last.
 pub async fn organization_by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Organization>, StoreError> {
     // PostgreSQL would refuse it as an error of ours.
     if slug.contains('\0') {
@@ -198,7 +247,8 @@ pub async fn organization_by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Orga
     }
     let rows: Vec<Organization> = Sql::fixed(
         "SELECT id, slug, name, description, contact::text AS contact, owner_id, created_date, updated_date \
-         FROM directory_organizations WHERE tenant_id = es_tenant() AND slug = $1",
+         FROM directory_organizations WHERE tenant_id = es_tenant() AND slug = $1 AND NOT ended \
+         ORDER BY updated_date DESC, id DESC LIMIT 1",
     )
     .bind::<Text>(slug.to_owned())
     .load(&mut **tx)
@@ -214,11 +264,13 @@ struct MembershipRow {
     role: String,
 }
 
-/// A user's active memberships: organization and role.
+/// A user's active memberships: organization and role. Outside identity two may be of one organization for a
+/// moment, when a user who left is back and the news of their leaving is late: then the newer one counts.
 pub async fn memberships_of(tx: &mut Tx, user_id: i64) -> Result<Vec<(i64, Role)>, StoreError> {
     let rows: Vec<MembershipRow> = Sql::fixed(
-        "SELECT organization_id, role FROM directory_memberships \
-         WHERE tenant_id = es_tenant() AND user_id = $1 AND is_active ORDER BY organization_id",
+        "SELECT organization_id, role FROM (SELECT DISTINCT ON (organization_id) organization_id, role, is_active \
+         FROM directory_memberships WHERE tenant_id = es_tenant() AND user_id = $1 \
+         ORDER BY organization_id, id DESC) m WHERE is_active",
     )
     .bind::<BigInt>(user_id)
     .load(&mut **tx)

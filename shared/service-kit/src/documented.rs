@@ -24,13 +24,34 @@ impl Documented {
 
     /// The methods that a path knows; empty when there is no such path.
     fn methods(&self, path: &str) -> Vec<&str> {
+        self.known(path).flat_map(|(_, methods)| methods.iter().map(String::as_str)).collect()
+    }
+
+    /// What a path is called in the document: `/api/projects/{id}`.
+    pub(crate) fn template(&self, path: &str) -> Option<String> {
+        let holes = |template: &[String]| template.iter().filter(|part| part.contains('{')).count();
+        let closest = self.known(path).min_by_key(|(template, _)| holes(template))?;
+        Some(closest.0.join("/"))
+    }
+
+    fn known(&self, path: &str) -> impl Iterator<Item = &(Vec<String>, Vec<String>)> {
         let segments: Vec<&str> = path.split('/').collect();
-        let fits = |template: &[String]| {
+        self.paths.iter().filter(move |(template, _)| {
             template.len() == segments.len()
-                && template.iter().zip(&segments).all(|(part, seen)| part.starts_with('{') || part == seen)
-        };
-        let known = self.paths.iter().filter(|(template, _)| fits(template));
-        known.flat_map(|(_, methods)| methods.iter().map(String::as_str)).collect()
+                && template.iter().zip(&segments).all(|(part, seen)| fits_segment(part, seen))
+        })
+    }
+}
+
+/// Whether a segment is one of a template, such as `projects`, `{id}` or `{name}.json`.
+fn fits_segment(template: &str, segment: &str) -> bool {
+    match template.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?.1))) {
+        Some((before, after)) => {
+            segment.len() > before.len() + after.len()
+                && segment.starts_with(before)
+                && segment.ends_with(after)
+        }
+        None => template == segment,
     }
 }
 
@@ -40,9 +61,30 @@ pub(crate) async fn unmatched(request: HttpRequest, documented: web::Data<Docume
     if methods.is_empty() {
         return Err(Refusal::not_found());
     }
+    let allow = methods.join(", ");
     if request.method() == Method::OPTIONS {
-        return Ok(HttpResponse::Ok().insert_header((header::ALLOW, methods.join(", "))).finish());
+        return Ok(HttpResponse::Ok().insert_header((header::ALLOW, allow)).finish());
     }
     let detail = format!("Method \"{}\" not allowed.", request.method());
-    Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail))
+    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+    Err(Refusal { allow: Some(allow), ..refusal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits_segment;
+
+    #[test]
+    fn a_placeholder_may_have_text_around_it() {
+        for (template, segment, fits) in [
+            ("projects", "projects", true),
+            ("projects", "labels", false),
+            ("{id}", "7", true),
+            ("{name}.json", "x.json", true),
+            ("{name}.json", "x", false),
+            ("{name}.json", ".json", false),
+        ] {
+            assert_eq!(fits_segment(template, segment), fits, "{template} {segment}");
+        }
+    }
 }

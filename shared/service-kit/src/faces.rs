@@ -1,14 +1,20 @@
 //! The outermost layer of the front door: request ids, traces, and refusals in the shape of the face that
 //! was spoken to.
 
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpResponse};
-use tracing::Instrument;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage, HttpResponse, web};
+use tracing::Instrument;
+use tracing::field::Empty;
+
+use crate::documented::Documented;
 use crate::{Refusal, telemetry};
 
 /// The id of a request; goes into every event that it causes and back to the client as `X-Request-Id`.
@@ -32,13 +38,19 @@ fn face_of(path: &str) -> Face {
 
 /// The middleware.
 pub async fn layer(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = RequestId(event_store::new_id());
     request.extensions_mut().insert(id);
+    let method = request.method().clone();
+    if method == Method::HEAD {
+        // Every resource that can be read answers it; the server keeps the body back.
+        request.head_mut().method = Method::GET;
+    }
     let span = tracing::info_span!(
-        "http", otel.name = %format!("{} {}", request.method(), request.path()), request.id = %id.0
+        "http", otel.name = %method, otel.kind = "server", otel.status_code = Empty, request.id = %id.0,
+        url.path = request.path(), http.route = Empty, http.response.status_code = Empty,
     );
     let parent =
         request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -74,10 +86,7 @@ pub async fn layer(
     let status = response.status();
     if status.is_client_error() && response.response().error().is_none() {
         // A router's own answer has no body of ours.
-        let empty = matches!(
-            response.response().body().size(),
-            actix_web::body::BodySize::Sized(0) | actix_web::body::BodySize::None
-        );
+        let empty = matches!(response.response().body().size(), BodySize::Sized(0) | BodySize::None);
         if empty {
             let rendered = span.in_scope(|| generic(status)(face));
             response = response.into_response(rendered);
@@ -98,6 +107,19 @@ pub async fn layer(
     {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CVAT_JSON));
     }
+    // Not the path: there is one for each thing that was ever asked for.
+    let documented = response.request().app_data::<web::Data<Documented>>();
+    if let Some(template) = documented.and_then(|documented| documented.template(&path)) {
+        telemetry::rename(&span, format!("{method} {template}"));
+        span.record("http.route", template);
+    }
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    if method == Method::HEAD {
+        response = response.map_body(|_, body| BoxBody::new(Withheld(body.size())));
+    }
     tracing::debug!(
         parent: &span, http.status = status.as_u16(), duration_us = started.elapsed().as_micros() as u64, "{path}"
     );
@@ -109,16 +131,34 @@ pub async fn layer(
     Ok(response)
 }
 
+/// What a body said of its size, without the body, which may have no end.
+struct Withheld(BodySize);
+
+impl MessageBody for Withheld {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        self.0
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Poll::Ready(None)
+    }
+}
+
 type Rendered = Box<dyn FnOnce(Face) -> HttpResponse>;
 
 fn render_later(refusal: &Refusal) -> Rendered {
     refusal.log();
-    let (status, retry_after) = (refusal.status, refusal.retry_after);
+    let (status, retry_after, allow) = (refusal.status, refusal.retry_after, refusal.allow.clone());
     let (cvat, problem) = (refusal.cvat_body(), refusal.problem_body(&telemetry::trace_id()));
     Box::new(move |face| {
         let mut response = HttpResponse::build(status);
         if let Some(seconds) = retry_after {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(methods) = allow {
+            response.insert_header((header::ALLOW, methods));
         }
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Token"));

@@ -29,12 +29,15 @@ pub struct Node {
     pub clock: Clock,
     pub authenticator: Authenticator,
     pub mesh_secret: MeshSecret,
-    pub peers: Arc<HashMap<&'static str, Peer>>,
+    pub peers: Peers,
     /// The service's OpenAPI document, as JSON.
     pub(crate) openapi: Arc<str>,
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) shared: Shared,
 }
+
+/// The mesh ports of the services, as one service sees them.
+pub(crate) type Peers = Arc<HashMap<&'static str, Peer>>;
 
 /// One value of each type, for all workers and background tasks of a service.
 pub(crate) type Shared = Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>;
@@ -57,6 +60,11 @@ impl Deref for Kit {
 }
 
 impl Node {
+    /// The same service, which reaches the others over other connections.
+    pub(crate) fn with_peers(&self, peers: Peers) -> Self {
+        Self { peers, ..self.clone() }
+    }
+
     /// Another service's mesh port.
     ///
     /// # Errors

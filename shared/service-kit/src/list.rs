@@ -32,6 +32,7 @@ mod error;
 mod fields;
 mod json_logic;
 mod page;
+mod parameters;
 mod python;
 mod search;
 mod simple;
@@ -55,6 +56,7 @@ pub use error::ListError;
 pub use fields::{Field, Kind, ListFields, Order};
 pub use json_logic::{MAX_FILTER_BYTES, MAX_FILTER_DEPTH};
 pub use page::{MAX_PAGE_SIZE, Page, Window};
+pub use parameters::{Place, parameters};
 pub use search::{MAX_SEARCH_BYTES, MAX_SEARCH_TERMS};
 
 /// A list request that has been read and found valid.

@@ -12,9 +12,10 @@ use event_store::log::{self, LogFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::door::Door;
 use crate::kit::Node;
 use crate::service::find_by;
-use crate::{Answer, Kit, Refusal, metrics, status};
+use crate::{Answer, Kit, Refusal, metrics, status, telemetry};
 
 /// Events on one page of the log at most.
 const PAGE_MAX: i64 = 1_000;
@@ -111,15 +112,24 @@ fn page_max() -> i64 {
     PAGE_MAX
 }
 
-async fn read_log(_: PeerCaller, kit: web::Data<Kit>, query: web::Query<LogQuery>) -> Answer {
+async fn read_log(
+    _: PeerCaller,
+    kit: web::Data<Kit>,
+    door: web::Data<Door>,
+    query: web::Query<LogQuery>,
+) -> Answer {
     let query = query.into_inner();
     let filter = LogFilter {
         types: query.types.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         tenant: query.tenant,
     };
-    let limit = query.limit.clamp(1, PAGE_MAX);
+    let (after, limit) = (query.after.max(0), query.limit.clamp(1, PAGE_MAX));
     let wait = Duration::from_millis(query.wait_ms).min(WAIT_MAX);
-    let page = log::read_waiting(&kit.store, query.after.max(0), limit, &filter, wait).await?;
+    let page = tokio::select! {
+        biased;
+        page = log::read_waiting(&kit.store, after, limit, &filter, wait) => page?,
+        () = door.closing() => log::read(&kit.store, after, limit, &filter).await?,
+    };
     Ok(HttpResponse::Ok().json(page))
 }
 
@@ -157,9 +167,19 @@ struct StatusQuery {
     wait_ms: u64,
 }
 
-async fn read_status(_: PeerCaller, kit: web::Data<Kit>, query: web::Query<StatusQuery>) -> Answer {
+async fn read_status(
+    _: PeerCaller,
+    kit: web::Data<Kit>,
+    door: web::Data<Door>,
+    query: web::Query<StatusQuery>,
+) -> Answer {
     let wait = Duration::from_millis(query.wait_ms).min(WAIT_MAX);
-    Ok(HttpResponse::Ok().json(status::read_waiting(&kit, query.seen, wait).await?))
+    let status = tokio::select! {
+        biased;
+        status = status::read_waiting(&kit, query.seen, wait) => status?,
+        () = door.closing() => status::read(&kit).await?,
+    };
+    Ok(HttpResponse::Ok().json(status))
 }
 
 async fn list_parked(_: PeerCaller, kit: web::Data<Kit>) -> Answer {
@@ -183,7 +203,10 @@ async fn redrive_parked(_: PeerCaller, kit: web::Data<Kit>, command: web::Json<P
 async fn redrive_one(kit: &Kit, stream: &redrive::ParkedStream) -> Result<bool, Refusal> {
     let consumer = kit.consumers.iter().find(|consumer| consumer.full_name(kit.service) == stream.consumer);
     match consumer {
-        Some(consumer) => Ok(redrive::redrive(&kit.store, stream, &consumer.handler()).await?),
+        Some(consumer) => {
+            let handler = telemetry::traced(&stream.consumer, consumer.handler());
+            Ok(redrive::redrive(&kit.store, stream, &handler).await?)
+        }
         None => Ok(false),
     }
 }

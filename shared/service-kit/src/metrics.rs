@@ -54,9 +54,10 @@ pub fn set(service: &str, measure: &str, of: &str, value: i64) {
 /// Everything in Prometheus's text format.
 pub fn text() -> String {
     let mut buffer = Vec::new();
-    if let Some(metrics) = &*METRICS
-        && let Err(error) = TextEncoder::new().encode(&metrics.registry.gather(), &mut buffer)
-    {
+    // What the bus counts is in the default registry.
+    let mut families = prometheus::gather();
+    families.extend(METRICS.iter().flat_map(|metrics| metrics.registry.gather()));
+    if let Err(error) = TextEncoder::new().encode(&families, &mut buffer) {
         tracing::warn!("metrics cannot be encoded: {error}");
     }
     String::from_utf8(buffer).unwrap_or_default()

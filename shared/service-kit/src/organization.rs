@@ -4,12 +4,14 @@ use std::future::{Ready, ready};
 
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest};
-use event_store::Sql;
-use policy::{Context, Decision, ListScope, Predicate, Relation, Role};
+use event_store::Tx;
+use policy::{Context, Decision, ListScope, Relation, Role};
 use serde_json::json;
 use url::form_urlencoded;
 
 use crate::directory::{self, Organization};
+use crate::news::News;
+pub use crate::visibility::{Columns, push_predicate};
 use crate::{Caller, Kit, Refusal};
 
 /// What a request says: `?org=`, `?org_id=` or the header `X-Organization`. An extractor.
@@ -36,7 +38,9 @@ impl Selection {
             }
         }
         if let Some(header) = request.headers().get("x-organization") {
-            let header = header.to_str().unwrap_or_default().to_owned();
+            let Ok(header) = header.to_str().map(str::to_owned) else {
+                return conflict("X-Organization is not printable ASCII.");
+            };
             if slug.as_ref().is_some_and(|slug| *slug != header) {
                 return conflict("You cannot specify different organizations in the query and the header.");
             }
@@ -107,84 +111,90 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// Resolves a selection by what this service knows.
+    ///
+    /// # Errors
+    /// 404 for an organization that does not exist, 403 for one that the caller is not in; both rest on
+    /// identity's news.
+    pub async fn find(tx: &mut Tx, caller: &Caller, selection: &Selection) -> Result<Self, Refusal> {
+        let found = match selection {
+            Selection::Personal => return Ok(Self::Personal),
+            Selection::Nothing => {
+                return Ok(Self::All(directory::memberships_of(tx, caller.user_id()).await?));
+            }
+            Selection::Slug(slug) => directory::organization_by_slug(tx, slug).await?,
+            Selection::Id(id) => directory::organization(tx, *id).await?,
+        };
+        let organization = found.ok_or_else(|| no_organization(selection))?;
+        let role = directory::role(tx, organization.id, caller.user_id()).await?;
+        if role.is_none() && !caller.is_admin() {
+            return Err(not_permitted(caller, organization.id));
+        }
+        Ok(Self::Organization { organization, role })
+    }
+
+    /// The same for something that is about to be created there: the organization stays until the end of the
+    /// transaction. Whoever hears of its deletion meanwhile waits, and then finds what was created; whoever
+    /// has heard of it already keeps it from being created.
+    ///
+    /// # Errors
+    /// As [`Scope::find`].
+    pub async fn hold(tx: &mut Tx, caller: &Caller, selection: &Selection) -> Result<Self, Refusal> {
+        let scope = Self::find(tx, caller, selection).await?;
+        match scope.organization_id() {
+            Some(id) if !directory::hold_organization(tx, id).await? => Err(no_organization(selection)),
+            _ => Ok(scope),
+        }
+    }
+}
+
+fn no_organization(selection: &Selection) -> Refusal {
+    let (name, news) = match selection {
+        Selection::Slug(slug) => (slug.clone(), News::named("identity", "organization", slug)),
+        Selection::Id(id) => (id.to_string(), News::of("identity", "organization", *id)),
+        Selection::Nothing | Selection::Personal => return Refusal::not_found(),
+    };
+    let detail = format!("{name} organization does not exist.");
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", detail).unless(news)
+}
+
+fn not_permitted(caller: &Caller, organization_id: i64) -> Refusal {
+    Refusal::forbidden().unless(News::of_membership(organization_id, caller.user_id()))
+}
+
+/// Asks a permission table about something in an organization, or in a personal workspace, by what this
+/// service knows. A thing that exists is in its own organization, whichever the request names.
+///
+/// # Errors
+/// 403 when it is denied, which rests on identity's news: the caller may have been promoted a moment ago.
+pub async fn permit(
+    tx: &mut Tx,
+    caller: &Caller,
+    organization_id: Option<i64>,
+    decide: impl Fn(&Context) -> Decision,
+) -> Result<(), Refusal> {
+    let context = match organization_id {
+        None => Context::Sandbox,
+        Some(id) => Context::Organization { id, role: directory::role(tx, id, caller.user_id()).await? },
+    };
+    match (decide(&context), organization_id) {
+        (Decision::Allow, _) => Ok(()),
+        (Decision::Deny, Some(id)) => Err(not_permitted(caller, id)),
+        (Decision::Deny, None) => Err(Refusal::forbidden()),
+    }
+}
+
 impl Kit {
     /// Resolves a selection; waits for identity's log where this service may not know yet.
     ///
     /// # Errors
-    /// 404 for an organization that does not exist, 403 for one that the caller is not in.
+    /// As [`Scope::find`], and 503 when the news cannot be had.
     pub async fn scope(&self, caller: &Caller, selection: &Selection) -> Result<Scope, Refusal> {
-        if *selection == Selection::Personal {
-            return Ok(Scope::Personal);
-        }
-        let mut tx = self.store.database().tenant(caller.tenant()).await?;
-        let found = match selection {
-            Selection::Nothing | Selection::Personal => {
-                let memberships = directory::memberships_of(&mut tx, caller.user_id()).await?;
-                tx.commit().await?;
-                return Ok(Scope::All(memberships));
-            }
-            Selection::Slug(slug) => directory::organization_by_slug(&mut tx, slug).await?,
-            Selection::Id(id) => directory::organization(&mut tx, *id).await?,
-        };
-        tx.commit().await?;
-        let organization = match found {
-            Some(organization) => organization,
-            None => self.late_organization(caller, selection).await?,
-        };
-        let role = self.role(caller, organization.id).await?;
-        if role.is_none() && !caller.is_admin() {
-            return Err(Refusal::forbidden());
-        }
-        Ok(Scope::Organization { organization, role })
+        self.read_late(caller, async |tx| Scope::find(tx, caller, selection).await).await
     }
 
-    async fn late_organization(
-        &self,
-        caller: &Caller,
-        selection: &Selection,
-    ) -> Result<Organization, Refusal> {
-        let (name, known) = match selection {
-            Selection::Slug(slug) => {
-                (slug.clone(), self.await_named(caller.tenant(), "identity", "organization", slug).await?)
-            }
-            Selection::Id(id) => (
-                id.to_string(),
-                self.await_stream(caller.tenant(), "identity", "organization", *id).await?.then_some(*id),
-            ),
-            _ => (String::new(), None),
-        };
-        let mut tx = self.store.database().tenant(caller.tenant()).await?;
-        let found = match known {
-            Some(id) => directory::organization(&mut tx, id).await?,
-            None => None,
-        };
-        tx.commit().await?;
-        found.ok_or_else(|| {
-            Refusal::new(StatusCode::NOT_FOUND, "not_found", format!("{name} organization does not exist."))
-        })
-    }
-
-    /// The caller's role in an organization; none only after identity's log was waited for.
-    pub async fn role(&self, caller: &Caller, organization_id: i64) -> Result<Option<Role>, Refusal> {
-        let mut tx = self.store.database().tenant(caller.tenant()).await?;
-        let role = directory::role(&mut tx, organization_id, caller.user_id()).await?;
-        tx.commit().await?;
-        if role.is_some() || caller.is_admin() {
-            return Ok(role);
-        }
-        let name = format!("{organization_id}/{}", caller.user_id());
-        if self.await_named(caller.tenant(), "identity", "membership", &name).await?.is_none() {
-            return Ok(None);
-        }
-        let mut tx = self.store.database().tenant(caller.tenant()).await?;
-        let role = directory::role(&mut tx, organization_id, caller.user_id()).await?;
-        tx.commit().await?;
-        Ok(role)
-    }
-
-    /// Asks a permission table about something in an organization, or in a personal workspace. A refusal
-    /// that rests on identity's state is given only after identity's log was waited for: the caller may have
-    /// been promoted a moment ago.
+    /// Asks a permission table, as [`permit`] does; a refusal is given only after identity's news.
     ///
     /// # Errors
     /// 403 when it is denied, 503 when the news cannot be had.
@@ -194,93 +204,8 @@ impl Kit {
         organization_id: Option<i64>,
         decide: impl Fn(&Context) -> Decision,
     ) -> Result<(), Refusal> {
-        if decide(&self.context_of(caller, organization_id).await?).is_allowed() {
-            return Ok(());
-        }
-        let Some(id) = organization_id else { return Err(Refusal::forbidden()) };
-        let name = format!("{id}/{}", caller.user_id());
-        if self.await_named(caller.tenant(), "identity", "membership", &name).await?.is_none() {
-            return Err(Refusal::forbidden());
-        }
-        match decide(&self.context_of(caller, organization_id).await?) {
-            Decision::Allow => Ok(()),
-            Decision::Deny => Err(Refusal::forbidden()),
-        }
+        self.read_late(caller, async |tx| permit(tx, caller, organization_id, &decide).await).await
     }
-
-    /// The context of a thing that exists, from its own organization; the request's is ignored.
-    pub async fn context_of(
-        &self,
-        caller: &Caller,
-        organization_id: Option<i64>,
-    ) -> Result<Context, Refusal> {
-        match organization_id {
-            None => Ok(Context::Sandbox),
-            Some(id) => Ok(Context::Organization { id, role: self.role(caller, id).await? }),
-        }
-    }
-}
-
-/// Where a table keeps what permissions are about. The texts are SQL expressions of ours.
-#[derive(Clone, Copy)]
-pub struct Columns {
-    pub organization: &'static str,
-    pub owner: Option<&'static str>,
-    pub assignee: Option<&'static str>,
-    pub project_owner: Option<&'static str>,
-}
-
-/// Appends ` AND (…)` for what the caller may see.
-pub fn push_predicate(sql: &mut Sql, predicate: &Predicate, columns: &Columns, user_id: i64) {
-    sql.push(" AND ");
-    predicate_sql(sql, predicate, columns, user_id);
-}
-
-fn predicate_sql(sql: &mut Sql, predicate: &Predicate, columns: &Columns, user_id: i64) {
-    match predicate {
-        Predicate::Everything => {
-            sql.push("TRUE");
-        }
-        Predicate::Nothing => {
-            sql.push("FALSE");
-        }
-        Predicate::And(parts) => joined(sql, parts, " AND ", columns, user_id),
-        Predicate::Or(parts) => joined(sql, parts, " OR ", columns, user_id),
-        Predicate::Organization(id) => {
-            sql.push(columns.organization).push(" = ").push_i64(*id);
-        }
-        Predicate::OrganizationIn(ids) => {
-            sql.push(columns.organization).push(" = ANY(");
-            sql.push_bind::<diesel::sql_types::Array<diesel::sql_types::BigInt>>(ids.clone()).push(")");
-        }
-        Predicate::NoOrganization => {
-            sql.push(columns.organization).push(" IS NULL");
-        }
-        Predicate::Related(relation) => {
-            let column = match relation {
-                Relation::Owner => columns.owner,
-                Relation::Assignee => columns.assignee,
-                Relation::ProjectOwner => columns.project_owner,
-                _ => None,
-            };
-            // A relation that this table cannot express is one that nobody has: never "no filter".
-            match column {
-                Some(column) => sql.push(column).push(" = ").push_i64(user_id),
-                None => sql.push("FALSE"),
-            };
-        }
-    }
-}
-
-fn joined(sql: &mut Sql, parts: &[Predicate], word: &str, columns: &Columns, user_id: i64) {
-    sql.push("(");
-    for (index, part) in parts.iter().enumerate() {
-        if index > 0 {
-            sql.push(word);
-        }
-        predicate_sql(sql, part, columns, user_id);
-    }
-    sql.push(")");
 }
 
 /// The relations of a caller to a thing with an owner and perhaps an assignee.
@@ -288,10 +213,4 @@ pub fn ownership(user_id: i64, owner: Option<i64>, assignee: Option<i64>) -> pol
     policy::Ownership::NONE
         .with(Relation::Owner, owner == Some(user_id))
         .with(Relation::Assignee, assignee == Some(user_id))
-}
-
-impl Default for Columns {
-    fn default() -> Self {
-        Self { organization: "organization_id", owner: None, assignee: None, project_owner: None }
-    }
 }

@@ -5,6 +5,8 @@ use actix_web::{HttpResponse, ResponseError};
 use event_store::{DomainError, ExecuteError, HasStoreError, Refused, StoreError};
 use serde_json::{Map, Value, json};
 
+use crate::news::News;
+
 /// A refused request.
 #[derive(Debug, thiserror::Error)]
 #[error("{status}: {code}")]
@@ -15,9 +17,13 @@ pub struct Refusal {
     pub text: Text,
     /// Seconds after which to try again.
     pub retry_after: Option<u64>,
+    /// With a 405: the methods that the path knows.
+    pub allow: Option<String>,
+    /// The stream of another service that it rests on, until that one's news were waited for.
+    pub(crate) news: Option<Box<News>>,
     /// What went wrong below, for the log only.
     #[source]
-    pub(crate) cause: Option<StoreError>,
+    pub(crate) cause: Option<Box<StoreError>>,
 }
 
 /// What the caller is told, in the shapes of Django REST framework.
@@ -33,7 +39,8 @@ pub enum Text {
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, text: Text::Detail(detail.into()), retry_after: None, cause: None }
+        let text = Text::Detail(detail.into());
+        Self { status, code, text, retry_after: None, allow: None, news: None, cause: None }
     }
 
     /// 400, about one field of the request.
@@ -86,7 +93,7 @@ impl Refusal {
     /// Writes the cause of a server error to the log, once.
     pub fn log(&self) {
         if self.status.is_server_error() {
-            let cause = self.cause.as_ref().map(|cause| event_store::chain(cause)).unwrap_or_default();
+            let cause = self.cause.as_deref().map(|cause| event_store::chain(cause)).unwrap_or_default();
             tracing::error!(status = self.status.as_u16(), code = self.code, error = cause, "request failed");
         }
     }
@@ -100,9 +107,9 @@ impl Refusal {
         }
     }
 
-    /// The body as RFC 9457 problem details.
-    pub fn problem_body(&self, trace_id: &str) -> Value {
-        let detail = match &self.text {
+    /// What went wrong, in one line.
+    pub fn detail(&self) -> String {
+        match &self.text {
             Text::Detail(detail) => detail.clone(),
             Text::Fields(fields) => fields
                 .iter()
@@ -110,13 +117,17 @@ impl Refusal {
                 .collect::<Vec<_>>()
                 .join("; "),
             Text::Json(body) => body.to_string(),
-        };
+        }
+    }
+
+    /// The body as RFC 9457 problem details.
+    pub fn problem_body(&self, trace_id: &str) -> Value {
         let mut problem = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
             "status": self.status.as_u16(),
             "code": self.code,
-            "detail": detail,
+            "detail": self.detail(),
             "trace_id": trace_id,
         });
         if let Text::Fields(fields) = &self.text {
@@ -151,7 +162,7 @@ impl From<StoreError> for Refusal {
             }
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error."),
         };
-        refusal.cause = Some(error);
+        refusal.cause = Some(Box::new(error));
         refusal
     }
 }
@@ -194,6 +205,6 @@ impl From<crate::list::ListError> for Refusal {
 
 impl HasStoreError for Refusal {
     fn store_error(&self) -> Option<&StoreError> {
-        self.cause.as_ref()
+        self.cause.as_deref()
     }
 }

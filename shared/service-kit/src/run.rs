@@ -18,7 +18,7 @@ pub fn run(service: Service) -> anyhow::Result<()> {
         return Ok(());
     }
     let config = Config::from_env(false)?;
-    let _telemetry = telemetry::init(&config)?;
+    let _telemetry = telemetry::init(&config, service.name())?;
     runtime()?.block_on(async {
         match command.as_str() {
             "serve" => serve(config, service).await,

@@ -4,6 +4,7 @@
 //! gateway in a process of its own sends what belongs to the service.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{HttpServiceFactory, ServerHandle, ServiceRequest, ServiceResponse};
@@ -15,11 +16,30 @@ use utoipa_actix_web::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::documented::{Documented, unmatched};
+use crate::door::{Door, attend};
 use crate::kit::{Kit, Node};
 use crate::{body, faces, mesh, routes};
 
-/// How long a graceful stop waits for requests.
-const STOP_S: u64 = 8;
+/// How long a stop waits for the requests of people, and for those of peers, who ask again elsewhere.
+const FRONT_STOP: Duration = Duration::from_secs(8);
+const BACK_STOP: Duration = Duration::from_secs(1);
+
+/// How long those are waited for who came in at the very last moment.
+const STRAGGLERS_S: u64 = 1;
+
+/// A server that runs.
+pub(crate) struct Serving {
+    handle: ServerHandle,
+    door: Door,
+    stop: Duration,
+}
+
+impl Serving {
+    /// Takes no new requests, lets the present ones finish, and ends.
+    pub(crate) async fn stop(&self) {
+        self.door.close(&self.handle, self.stop).await;
+    }
+}
 
 /// One service's endpoints with what its handlers hold.
 #[derive(Clone)]
@@ -33,17 +53,17 @@ pub(crate) struct Face {
     pub elsewhere: Option<fn(&mut web::ServiceConfig)>,
 }
 
-/// Serves both ports until the handles, front door first, stop them.
-pub(crate) fn serve(
-    all: &[Face],
-    front: TcpListener,
-    back: TcpListener,
-) -> anyhow::Result<[ServerHandle; 2]> {
+/// Serves both ports, front door first, until they are stopped.
+pub(crate) fn serve(all: &[Face], front: TcpListener, back: TcpListener) -> anyhow::Result<[Serving; 2]> {
     let (front_faces, back_faces) = (all.to_vec(), all.to_vec());
+    let (front_door, back_door) = (Door::default(), Door::default());
+    let (front_data, back_data) = (web::Data::new(front_door.clone()), web::Data::new(back_door.clone()));
     let front = HttpServer::new(move || {
         let mut app = App::new()
             .wrap(NormalizePath::trim())
             .wrap(from_fn(faces::layer))
+            .wrap(from_fn(attend))
+            .app_data(front_data.clone())
             .app_data(web::PayloadConfig::new(body::BODY_BYTES_MAX));
         let here: Vec<&str> = front_faces.iter().map(|face| face.node.service).collect();
         for face in &front_faces {
@@ -63,13 +83,15 @@ pub(crate) fn serve(
     })
     .listen(front)?
     .workers(2)
-    .shutdown_timeout(STOP_S)
+    .shutdown_timeout(STRAGGLERS_S)
     .disable_signals()
     .run();
     let back = HttpServer::new(move || {
         let mut app = App::new()
             .wrap(from_fn(enter_front))
             .wrap(NormalizePath::trim())
+            .wrap(from_fn(attend))
+            .app_data(back_data.clone())
             .app_data(web::PayloadConfig::new(body::BODY_BYTES_MAX));
         for face in &back_faces {
             let name = face.node.service;
@@ -85,15 +107,18 @@ pub(crate) fn serve(
     })
     .listen(back)?
     .workers(2)
-    .shutdown_timeout(1)
+    .shutdown_timeout(STRAGGLERS_S)
     .disable_signals()
     .run();
-    let handles = [front.handle(), back.handle()];
+    let serving = [
+        Serving { handle: front.handle(), door: front_door, stop: FRONT_STOP },
+        Serving { handle: back.handle(), door: back_door, stop: BACK_STOP },
+    ];
     for server in [front, back] {
         #[expect(clippy::disallowed_methods, reason = "a server ends through its handle, not through Tasks")]
         tokio::spawn(server);
     }
-    Ok(handles)
+    Ok(serving)
 }
 
 /// A service's front-door endpoints.

@@ -7,20 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use actix_web::web;
 use anyhow::Context as _;
-use bus::Peer;
+use bus::{Consumer, Peer};
 use diesel_migrations::EmbeddedMigrations;
 use event_store::{Clock, Database, DatabaseUrls, PoolSizes, Store, bootstrap, idempotency, sequencer};
 
 use crate::auth::authenticator::Authenticator;
+use crate::auth::shared_cache::SharedCache;
 use crate::documented::Documented;
-use crate::kit::{Kit, Node};
+use crate::kit::{Kit, Node, Peers};
 use crate::mesh_token::MeshSecret;
-use crate::server::{Face, serve};
+use crate::server::{Face, Serving, serve};
 use crate::tasks::Tasks;
-use crate::{Config, Service, http_client};
+use crate::{Config, Service, http_client, telemetry};
 
 /// The directory's tables.
 pub(crate) const DIRECTORY: EmbeddedMigrations = diesel_migrations::embed_migrations!("migrations");
@@ -45,8 +45,8 @@ pub struct Running {
     pub kits: Vec<Kit>,
     nodes: Vec<Node>,
     tasks: Tasks,
-    front: ServerHandle,
-    back: ServerHandle,
+    front: Serving,
+    back: Serving,
 }
 
 impl Running {
@@ -56,12 +56,12 @@ impl Running {
             node.ready.store(false, Ordering::Relaxed);
         }
         // The front door first, then whoever asks the mesh, then the mesh.
-        self.front.stop(true).await;
+        self.front.stop().await;
         self.tasks.stop().await;
         if self.config.kafka.is_some() && !bus::kafka::closed(LEAVE).await {
             tracing::warn!("a consumer has not left its group; others wait for the end of its session");
         }
-        self.back.stop(true).await;
+        self.back.stop().await;
     }
 
     /// A service's kit.
@@ -120,7 +120,7 @@ pub async fn start(
     config.mesh_address = back.local_addr()?;
     let config = Arc::new(config);
     let mesh_secret = MeshSecret::new(&config.mesh_secret, clock.clone());
-    let http = http_client::mesh_client()?;
+    let http = Http { handlers: http_client::mesh_client()?, background: http_client::mesh_client()? };
     let tasks = Tasks::default();
     let mut nodes = Vec::new();
     let mut kits = Vec::new();
@@ -141,6 +141,7 @@ pub async fn start(
         let documented = web::Data::new(Documented::new(&service.openapi()));
         let node = node(&service, &config, &clock, &mesh_secret, &http)?;
         let name = service.name;
+        let background = node.with_peers(peers(name, &config, &mesh_secret, &http.background));
         tasks.start(
             format!("{name}: revocations"),
             node.authenticator.revocations.clone().follow(peer(
@@ -148,7 +149,7 @@ pub async fn start(
                 "identity",
                 &config,
                 &mesh_secret,
-                &http,
+                &http.background,
             )),
         );
         let kit = match urls.get(name) {
@@ -176,9 +177,10 @@ pub async fn start(
             elsewhere: service.elsewhere,
         });
         for (work_name, work) in service.node_background {
-            tasks.start(format!("{name}: {work_name}"), work(node.clone()));
+            tasks.start(format!("{name}: {work_name}"), work(background.clone()));
         }
         if let Some(kit) = kit {
+            let kit = Kit { node: background, ..kit };
             starting.push((kit.clone(), service.on_start, service.background, service.logs));
             kits.push(kit);
         }
@@ -200,6 +202,13 @@ pub async fn start(
     Ok(Running { config, kits, nodes, tasks, front, back })
 }
 
+/// The mesh's HTTP clients. A connection dies with the thread that opened it, and the servers' threads end
+/// while the background still works; so each has its own.
+struct Http {
+    handlers: reqwest::Client,
+    background: reqwest::Client,
+}
+
 fn bind(address: std::net::SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .with_context(|| format!("cannot listen on {address}: set {variable} to a free address"))
@@ -211,26 +220,30 @@ fn peer(from: &'static str, to: &str, config: &Config, secret: &MeshSecret, http
     Peer::new(to, &config.peer_url(to), http.clone(), credential)
 }
 
+fn peers(from: &'static str, config: &Config, secret: &MeshSecret, http: &reqwest::Client) -> Peers {
+    Arc::new(SERVICES.iter().map(|to| (*to, peer(from, to, config, secret, http))).collect())
+}
+
 fn node(
     service: &Service,
     config: &Arc<Config>,
     clock: &Clock,
     mesh_secret: &MeshSecret,
-    http: &reqwest::Client,
+    http: &Http,
 ) -> anyhow::Result<Node> {
-    let peers =
-        SERVICES.iter().map(|name| (*name, peer(service.name, name, config, mesh_secret, http))).collect();
+    let shared_cache =
+        config.redis_url.as_deref().map(|url| SharedCache::new(url, mesh_secret)).transpose()?;
     Ok(Node {
         service: service.name,
         config: config.clone(),
         clock: clock.clone(),
         authenticator: Authenticator::new(
-            peer(service.name, "identity", config, mesh_secret, http),
+            peer(service.name, "identity", config, mesh_secret, &http.handlers),
             clock.clone(),
-            config.redis_url.as_deref(),
-        )?,
+            shared_cache,
+        ),
         mesh_secret: mesh_secret.clone(),
-        peers: Arc::new(peers),
+        peers: peers(service.name, config, mesh_secret, &http.handlers),
         openapi: service.openapi().to_json().unwrap_or_default().into(),
         ready: Arc::new(AtomicBool::new(false)),
         shared: crate::kit::Shared::default(),
@@ -246,7 +259,10 @@ fn run_machinery(kit: &Kit, logs: Vec<&'static str>, tasks: &Tasks) {
     tasks.start(format!("{name}: listener"), sequencer::listen(store.clone()));
     tasks.start(
         format!("{name}: redrive"),
-        bus::consumer::redrive_loop(store.clone(), kit.consumers.to_vec()),
+        bus::consumer::redrive_loop(
+            store.clone(),
+            kit.consumers.iter().map(|one| traced(one, name)).collect(),
+        ),
     );
     tasks.start(format!("{name}: housekeeping"), housekeeping(store.clone()));
     if let Some(settings) = &kit.config.kafka {
@@ -256,6 +272,7 @@ fn run_machinery(kit: &Kit, logs: Vec<&'static str>, tasks: &Tasks) {
         );
     }
     for consumer in kit.consumers.iter() {
+        let consumer = &traced(consumer, name);
         let peers: Vec<Peer> =
             consumer.sources().iter().filter_map(|source| kit.peers.get(source).cloned()).collect();
         match &kit.config.kafka {
@@ -273,6 +290,12 @@ fn run_machinery(kit: &Kit, logs: Vec<&'static str>, tasks: &Tasks) {
             }
         }
     }
+}
+
+/// The same consumer, which goes on with the trace of each event that it takes in.
+fn traced(consumer: &Consumer, service: &str) -> Consumer {
+    let name = consumer.full_name(service);
+    consumer.clone().around(Arc::new(move |handler| telemetry::traced(&name, handler)))
 }
 
 /// Forgets idempotency keys after a day.

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
-use diesel::sql_types::{BigInt, Text};
+use bus::progress::Progress;
+use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 use event_store::inbox::redrive::{self, ParkedStream};
+use event_store::log::LogFilter;
 use event_store::sequencer::CONTRACTS;
 use event_store::{Sql, StoreError, log};
 use serde::{Deserialize, Serialize};
 
 use crate::{Kit, metrics};
+
+/// How long a scrape waits for one producer.
+const HEAD_LIMIT: Duration = Duration::from_secs(1);
 
 /// One service as it is now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,7 +41,7 @@ pub struct Status {
 pub struct ConsumerStatus {
     pub name: String,
     pub source: String,
-    /// Log position of the newest event that was taken in.
+    /// It has taken every published event in up to this log position.
     pub position: i64,
 }
 
@@ -75,16 +80,6 @@ struct Count {
     count: i64,
 }
 
-#[derive(diesel::QueryableByName)]
-struct OffsetRow {
-    #[diesel(sql_type = Text)]
-    consumer: String,
-    #[diesel(sql_type = Text)]
-    topic: String,
-    #[diesel(sql_type = BigInt)]
-    position: i64,
-}
-
 /// Reads a service's status.
 pub async fn read(kit: &Kit) -> Result<Status, StoreError> {
     let changes = kit.store.wake().changes();
@@ -92,26 +87,15 @@ pub async fn read(kit: &Kit) -> Result<Status, StoreError> {
     let mut tx = kit.store.database().kernel().await?;
     let pending: Count =
         Sql::fixed("SELECT count(*) AS count FROM es_contract_pending").get_result(&mut *tx).await?;
-    let offsets: Vec<OffsetRow> = Sql::fixed(
-        "SELECT consumer, topic, max(position) AS position FROM inbox_offset \
-         WHERE consumer NOT LIKE '%~%' GROUP BY consumer, topic ORDER BY consumer, topic",
-    )
-    .load(&mut *tx)
-    .await?;
     tx.commit().await?;
     let published = match &kit.config.kafka {
         Some(_) => Some(event_store::lease::checkpoint(&kit.store, "publisher").await?),
         None => None,
     };
-    // Of a consumer's earlier revisions offsets remain, which will never move again.
-    let live: Vec<String> = kit.consumers.iter().map(|consumer| consumer.full_name(kit.service)).collect();
-    let consumers = offsets
+    let consumers = bus::progress::read(&kit.store, kit.config.kafka.as_ref(), &kit.consumers)
+        .await?
         .into_iter()
-        .filter(|row| live.contains(&row.consumer))
-        .filter_map(|row| {
-            let source = source_of(kit, &row.topic)?;
-            Some(ConsumerStatus { name: row.consumer, source, position: row.position })
-        })
+        .map(|Progress { consumer, source, position }| ConsumerStatus { name: consumer, source, position })
         .collect();
     let parked: Vec<Parked> = redrive::list(&kit.store).await?.iter().map(Parked::from).collect();
     let fed = kit.consumers.iter().filter(|consumer| !consumer.tables().is_empty()).map(|c| c.name());
@@ -126,14 +110,6 @@ pub async fn read(kit: &Kit) -> Result<Status, StoreError> {
         projections: kit.store.projections().chain(fed).map(str::to_owned).collect(),
         changes,
     })
-}
-
-/// The service behind a topic of the transport in use; an offset on the other transport is history.
-fn source_of(kit: &Kit, topic: &str) -> Option<String> {
-    match &kit.config.kafka {
-        Some(settings) => topic.strip_prefix(&settings.prefix)?.strip_suffix(".events").map(str::to_owned),
-        None => topic.strip_prefix("log:").map(str::to_owned),
-    }
 }
 
 /// Reads the state once it is another than `seen`, or when the time is over.
@@ -161,10 +137,29 @@ pub async fn measure(kit: &Kit) -> Result<(), StoreError> {
         set("publish_lag_events", "", status.head - published);
     }
     for consumer in &status.consumers {
-        set("consumer_position", &format!("{}/{}", consumer.name, consumer.source), consumer.position);
+        let of = format!("{}/{}", consumer.name, consumer.source);
+        set("consumer_position", &of, consumer.position);
+        if let Some(head) = head_of(kit, &consumer.source).await {
+            set("consumer_lag", &of, (head - consumer.position).max(0));
+        }
     }
     let (in_use, open) = kit.store.database().pool_status();
     set("connections_in_use", "", in_use as i64);
     set("connections_open", "", open as i64);
     Ok(())
+}
+
+/// How long a producer's log is; `None` while it does not say.
+async fn head_of(kit: &Kit, source: &str) -> Option<i64> {
+    // Far behind the end: only the head is asked for.
+    let filter = LogFilter::default();
+    let page = kit.peer(source).ok()?.log(i64::MAX, 1, Duration::ZERO, &filter);
+    match tokio::time::timeout(HEAD_LIMIT, page).await {
+        Ok(Ok(page)) => Some(page.head),
+        Ok(Err(error)) => {
+            tracing::debug!(error = event_store::chain(&error), "{source} does not say how long its log is");
+            None
+        }
+        Err(_) => None,
+    }
 }

@@ -24,8 +24,9 @@ impl Tasks {
 
     /// Stops all tasks and waits until they are gone.
     pub async fn stop(&self) {
-        let taken = self.set.lock().map(|mut set| std::mem::take(&mut *set));
-        if let Ok(mut set) = taken {
+        // Not the guard: it may not be held while waiting.
+        let taken = self.set.lock().map(|mut set| std::mem::take(&mut *set)).ok();
+        if let Some(mut set) = taken {
             set.abort_all();
             while set.join_next().await.is_some() {}
         }

@@ -2,9 +2,17 @@
 //! whoever takes the event in.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
 
+use event_store::inbox::Handler;
+use event_store::store::Context;
+use opentelemetry::Key;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Instrument;
+use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -13,6 +21,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Config;
 
+/// How long the end of the process waits for a collector to take what is left.
+const LAST_SEND: Duration = Duration::from_secs(2);
+
 /// Keeps the exporter alive; dropping it sends what is left.
 pub struct Telemetry {
     provider: SdkTracerProvider,
@@ -20,18 +31,18 @@ pub struct Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Err(error) = self.provider.shutdown() {
-            tracing::debug!("traces were not sent: {error}");
+        if let Err(error) = self.provider.shutdown_with_timeout(LAST_SEND) {
+            tracing::warn!("the last traces were not sent: {error}");
         }
     }
 }
 
-/// Installs logging and tracing for the process. A second call changes nothing.
+/// Installs logging and tracing for the process, which traces know by `name`. A second call changes nothing.
 ///
 /// # Errors
 /// When the log filter or the exporter's address makes no sense.
-pub fn init(config: &Config) -> anyhow::Result<Telemetry> {
-    let mut provider = SdkTracerProvider::builder();
+pub fn init(config: &Config, name: &'static str) -> anyhow::Result<Telemetry> {
+    let mut provider = SdkTracerProvider::builder().with_resource(resource(name));
     if let Some(endpoint) = &config.otlp_endpoint {
         use opentelemetry_otlp::WithExportConfig;
         let exporter = opentelemetry_otlp::SpanExporter::builder()
@@ -59,6 +70,39 @@ pub fn init(config: &Config) -> anyhow::Result<Telemetry> {
     Ok(Telemetry { provider })
 }
 
+/// What the process is called; OpenTelemetry's own variables come first.
+fn resource(name: &'static str) -> Resource {
+    let told = Resource::builder().build();
+    match told.get(&Key::from_static_str("service.name")) {
+        Some(known) if !known.as_str().starts_with("unknown_service") => told,
+        _ => Resource::builder().with_service_name(name).build(),
+    }
+}
+
+/// A handler that goes on with the trace of each event: it runs in a span of its own, and whatever it causes,
+/// further events and jobs, comes after that span.
+pub fn traced(consumer: &str, handler: Handler) -> Handler {
+    let consumer: Arc<str> = consumer.into();
+    Arc::new(move |unit, envelope| {
+        let span = tracing::info_span!(
+            "consume", otel.name = %format_args!("take in {}", envelope.event_type), otel.kind = "consumer",
+            otel.status_code = Empty, consumer = &*consumer, event.id = %envelope.id,
+        );
+        continue_trace(&span, envelope.traceparent.as_deref());
+        let (handler, inside) = (handler.clone(), span.clone());
+        let work = async move {
+            let traceparent = traceparent().or_else(|| envelope.traceparent.clone());
+            unit.enter(Context { traceparent, ..unit.context().clone() }).await?;
+            let outcome = handler(unit, envelope).await;
+            if outcome.is_err() {
+                inside.record("otel.status_code", "ERROR");
+            }
+            outcome
+        };
+        Box::pin(work.instrument(span))
+    })
+}
+
 /// The current span as a W3C `traceparent`.
 pub fn traceparent() -> Option<String> {
     let context = tracing::Span::current().context();
@@ -74,6 +118,11 @@ pub fn trace_id() -> String {
     let span = context.span();
     let span = span.span_context();
     if span.is_valid() { span.trace_id().to_string() } else { String::new() }
+}
+
+/// Gives a span that has begun another name: the field `otel.name` counts at the beginning only.
+pub fn rename(span: &tracing::Span, name: String) {
+    span.context().span().update_name(name);
 }
 
 /// Makes `span` part of the trace that a `traceparent` names.

@@ -6,15 +6,19 @@ use std::pin::Pin;
 
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
-use aws_lc_rs::digest;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use aws_lc_rs::hmac;
 use event_store::{Key, Unit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::body::{self, Nothing};
+use crate::kit::Node;
 use crate::{Answer, Caller, Kit, Refusal, Selection};
+
+/// Names the key of the requests' digests among those that `MESH_SECRET` derives.
+const PURPOSE: &str = "idempotency/requests";
 
 /// A parsed write request: an extractor.
 pub struct Write<T = Nothing> {
@@ -46,6 +50,20 @@ impl<T: DeserializeOwned + 'static> FromRequest for Write<T> {
     }
 }
 
+impl<T> Write<T> {
+    /// Refuses a key, for a request with a password in it: the key's row would keep a digest of the body, which
+    /// is cheap to guess the password by.
+    ///
+    /// # Errors
+    /// 400 when the request has a key.
+    pub fn without_key(self) -> Result<Self, Refusal> {
+        match self.key {
+            None => Ok(self),
+            Some(_) => Err(Refusal::bad_request("A request with a password takes no Idempotency-Key.")),
+        }
+    }
+}
+
 fn key(request: &HttpRequest, body: &[u8]) -> Result<Option<Key>, Refusal> {
     let Some(header) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = header.to_str().ok().filter(|key| (1..=255).contains(&key.len())).ok_or_else(|| {
@@ -53,13 +71,17 @@ fn key(request: &HttpRequest, body: &[u8]) -> Result<Option<Key>, Refusal> {
     })?;
     let organization =
         request.headers().get("x-organization").map(|value| value.as_bytes()).unwrap_or_default();
-    let mut context = digest::Context::new(&digest::SHA256);
+    let node = request.app_data::<web::Data<Node>>();
+    let node = node.ok_or_else(|| Refusal::unavailable("The service is starting."))?;
+    // Under a key of ours: a webhook's secret could be guessed from a digest that anybody can compute.
+    let own = hmac::Key::new(hmac::HMAC_SHA256, &node.mesh_secret.derive(PURPOSE));
+    let mut context = hmac::Context::with_key(&own);
     let uri = request.uri().to_string();
     for part in [request.method().as_str().as_bytes(), uri.as_bytes(), organization, body] {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     }
-    Ok(Some(Key { key: key.to_owned(), request_hash: context.finish().as_ref().to_vec() }))
+    Ok(Some(Key { key: key.to_owned(), request_hash: context.sign().as_ref().to_vec() }))
 }
 
 /// The answer to a write; stored under its idempotency key.
@@ -102,7 +124,8 @@ impl Reply {
 
 impl Kit {
     /// Carries out a write in one transaction; with an `Idempotency-Key` once and for all. `work` may run
-    /// several times and must have no effect but through its unit.
+    /// several times and must have no effect but through its unit. Whether the caller may is asked in there
+    /// too: a repeated request gets its answer even if it has taken the ground from under itself.
     pub async fn write<T>(
         &self,
         caller: &Caller,
@@ -110,10 +133,10 @@ impl Kit {
         work: impl AsyncFn(&mut Unit) -> Result<Reply, Refusal>,
     ) -> Answer {
         let context = caller.context();
-        let reply = match &request.key {
-            Some(key) => self.store.transact_once(&context, key, work).await?,
-            None => self.store.transact(&context, work).await?,
+        let once = async || match &request.key {
+            Some(key) => self.store.transact_once(&context, key, &work).await,
+            None => self.store.transact(&context, &work).await,
         };
-        Ok(reply.response())
+        Ok(self.after_news(caller.tenant(), once).await?.response())
     }
 }

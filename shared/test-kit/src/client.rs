@@ -46,6 +46,11 @@ impl Client {
         client
     }
 
+    /// The same client, which speaks to another address.
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
     /// The same client signed in by `Authorization: Basic`.
     pub fn basic(&self, username: &str, password: &str) -> Self {
         use base64::Engine;

@@ -6,12 +6,16 @@ pub mod client;
 pub mod database;
 pub mod eventually;
 pub mod fake;
+pub mod isolation;
 pub mod mesh;
 pub mod openapi;
 pub mod receiver;
+pub mod redis;
 
 pub use client::{Client, Response};
 pub use database::TestDatabase;
 pub use eventually::eventually;
+pub use isolation::{Isolation, assert_tenant_isolation};
 pub use mesh::TestMesh;
 pub use receiver::Receiver;
+pub use redis::Redis;

@@ -46,6 +46,11 @@ impl TestMesh {
         Self::start_on(services, self.settings, self.urls).await
     }
 
+    /// Starts services once more on the same databases: replicas of those that run.
+    pub async fn replica(&self, services: Vec<Service>, settings: Vec<(String, String)>) -> Self {
+        Self::start_on(services, settings, self.urls.clone()).await
+    }
+
     async fn start_on(
         services: Vec<Service>,
         settings: Vec<(String, String)>,
@@ -64,7 +69,7 @@ impl TestMesh {
         );
         vars.extend(settings.clone());
         let config = Config::from_vars(true, vars).unwrap();
-        let telemetry = service_kit::telemetry::init(&config).unwrap();
+        let telemetry = service_kit::telemetry::init(&config, "test").unwrap();
         std::mem::forget(telemetry);
         if urls.is_empty() {
             for service in &services {

@@ -50,7 +50,7 @@ const GLANCE: Duration = Duration::from_secs(1);
         (status = 400, description = "A parameter makes no sense", content_type = "application/problem+json"),
         (status = 401, description = "Not signed in", content_type = "application/problem+json"),
         (status = 403, description = "No events may be seen there", content_type = "application/problem+json"),
-        (status = 429, description = "The tenant has too many live streams", content_type = "application/problem+json"),
+        (status = 429, description = "The user or the tenant has too many live streams", content_type = "application/problem+json"),
     )
 )]
 #[get("/v1/events/live")]
@@ -67,7 +67,7 @@ async fn tail_events(
     let credential = auth::credential(&request)?.ok_or_else(Refusal::unauthenticated)?;
     Sight::of(&kit, &caller, &selection).await?;
     let cursor = begin(&request, &query, &caller, &kit).await?;
-    let place = kit.shared::<Places>().take(caller.tenant())?;
+    let place = kit.shared::<Places>().take(caller.tenant(), caller.user_id())?;
     let tail = Tail {
         place,
         read_at: Instant::now(),

@@ -126,3 +126,16 @@ async fn what_makes_no_sense_is_refused_before_the_stream_begins() {
     mesh.anonymous().get("/v1/events/live").await.expect(401);
     caller(&mesh, "9.none").get("/v1/events/live").await.expect(403);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_cannot_take_their_colleagues_streams() {
+    let mesh = mesh().await;
+    let mut open = vec![];
+    for _ in 0..8 {
+        open.push(Stream::open(&mesh, "7.user", "", None).await);
+    }
+    let refused = caller(&mesh, "7.user").get("/v1/events/live").await;
+    assert_eq!((refused.status, &refused.headers["retry-after"]), (429, &"5".parse().unwrap()));
+    assert_eq!(refused.json()["code"], "too_many_streams");
+    Stream::open(&mesh, "8.user", "", None).await;
+}

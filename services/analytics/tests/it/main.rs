@@ -1,6 +1,7 @@
 //! Analytics from outside, fed by services that publish what a test tells them.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod late_news;
 mod live;
 mod pages;
 mod sight;

@@ -89,6 +89,9 @@ async fn discard(caller: Caller, node: web::Data<Node>, form: web::Form<ParkedFo
 /// Sends a command about a parked stream to its service and shows what is parked then.
 async fn command(caller: &Caller, node: &Node, form: &ParkedForm, path: &str) -> Answer {
     caller.require_operator()?;
+    if !publishers().any(|name| name == form.service) {
+        return Err(Refusal::not_found());
+    }
     let peer = node.peer(&form.service)?;
     let call = peer.post(path).json(&json!({ "name": form.name })).timeout(Duration::from_secs(10));
     match peer.send(call).await {

@@ -141,3 +141,17 @@ async fn a_parked_stream_is_discarded_with_the_sessions_token() {
     let part = answer.text().await.unwrap();
     assert!(part.contains("id=\"parked\"") && part.contains(" hidden") && !part.contains("such"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_about_no_service_of_the_mesh_is_not_found() {
+    let mesh = mesh().await;
+    let http = service_kit::http_client::builder().build().unwrap();
+    for (service, command) in [("nobody", "redrive"), ("gateway", "redrive"), ("nobody", "discard")] {
+        let request = http
+            .post(format!("{}/mesh/parked/{command}", mesh.url))
+            .header("cookie", "sessionid=operator")
+            .header("x-csrftoken", service_kit::auth::csrf_token("operator"))
+            .form(&[("service", service), ("name", "x")]);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), 404, "{service} {command}");
+    }
+}

@@ -53,3 +53,33 @@ async fn every_document_is_served() {
     }
     mesh.anonymous().get("/schemas/nothing.v1.json").await.expect(404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_can_be_read_answers_head() {
+    let mesh = mesh().await;
+    for path in ["/", "/api/server/about", "/api/server/health", "/schemas/identity.user_deleted.v1.json"] {
+        let (read, head) =
+            (mesh.anonymous().get(path).await, mesh.anonymous().send("HEAD", path, None).await);
+        assert_eq!((read.status, &*head.text), (head.status, ""), "{path}");
+        assert_eq!(read.headers.get("content-type"), head.headers.get("content-type"), "{path}");
+        assert_eq!(read.text.len().to_string(), head.headers["content-length"], "{path}");
+    }
+    mesh.anonymous().send("HEAD", "/nothing", None).await.expect(404);
+    // A stream that never ends.
+    let operator = mesh.anonymous().basic("operator", "x");
+    let live = operator.send("HEAD", "/mesh/live", None).await;
+    assert_eq!((live.status, &*live.text), (200, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_does_not_know_a_method_says_which_it_knows() {
+    let mesh = mesh().await;
+    for (method, path) in
+        [("DELETE", "/api/server/about"), ("POST", "/schemas/identity.user_deleted.v1.json")]
+    {
+        let refused = mesh.anonymous().send(method, path, None).await;
+        assert_eq!(refused.headers["allow"], "GET", "{path}");
+        refused.expect(405);
+    }
+    mesh.anonymous().get("/schemas/x").await.expect(404);
+}

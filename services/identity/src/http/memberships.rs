@@ -3,32 +3,17 @@
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, web};
 use event_store::{Tx, Unit};
 use policy::{Context, LimitInput, Ownership, Relation, Resource, Role, table};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use service_kit::auth::url_of;
 use service_kit::body::Nothing;
-use service_kit::cvat::{BasicUser, date};
-use service_kit::list::{ListQuery, Page};
+use service_kit::cvat::membership::MembershipRead;
+use service_kit::list::{ListQuery, Page, Place};
 use service_kit::organization::Scope;
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write, directory};
 use utoipa::ToSchema;
 
-use super::url_of;
 use crate::domain::membership::{Membership, MembershipCommand};
 use crate::projections::memberships::{self, Membership as Row, Pending};
-
-/// A membership.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MembershipRead {
-    pub id: i64,
-    pub user: BasicUser,
-    /// The organization's id.
-    pub organization: i64,
-    pub is_active: bool,
-    pub joined_date: Option<String>,
-    /// `owner`, `maintainer`, `supervisor` or `worker`.
-    pub role: String,
-    /// The key of the invitation that it came from.
-    pub invitation: Option<String>,
-}
 
 /// What to change of a membership.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -37,12 +22,12 @@ pub struct UpdateMembership {
     pub role: Role,
 }
 
+service_kit::list_params!(MembershipList, memberships::FIELDS, Place::Organization);
+
 /// The memberships that the caller may see: their own, and those of their organizations.
-#[utoipa::path(tag = "memberships", params(
-    ("page" = Option<i64>, Query), ("page_size" = Option<String>, Query), ("sort" = Option<String>, Query),
-    ("search" = Option<String>, Query), ("filter" = Option<String>, Query), ("org" = Option<String>, Query),
-    ("org_id" = Option<i64>, Query), ("user" = Option<String>, Query), ("role" = Option<String>, Query),
-), responses((status = 200, description = "A page of memberships", body = Page<MembershipRead>)))]
+#[utoipa::path(tag = "memberships", params(MembershipList), responses(
+    (status = 200, description = "A page of memberships", body = Page<MembershipRead>),
+))]
 #[get("/api/memberships")]
 pub async fn list_memberships(
     kit: web::Data<Kit>,
@@ -67,7 +52,7 @@ pub async fn list_memberships(
             Ok((render(tx, found, &caller.base_url).await?, window))
         })
         .await?;
-    Ok(HttpResponse::Ok().json(Page::new(shown, &window, &url_of(&caller, &request))))
+    Ok(HttpResponse::Ok().json(Page::new(shown, &window, &url_of(&request))))
 }
 
 /// A membership.
@@ -180,17 +165,7 @@ async fn render_one(tx: &mut Tx, row: Row, caller: &Caller) -> Result<Membership
 
 async fn render(tx: &mut Tx, rows: Vec<Row>, base_url: &str) -> Result<Vec<MembershipRead>, Refusal> {
     let users = directory::users(tx, rows.iter().map(|row| row.user_id)).await?;
-    let shown = rows.into_iter().filter_map(|row| {
-        Some(MembershipRead {
-            id: row.id,
-            // A membership is deleted with its user, in one transaction.
-            user: BasicUser::find(&users, Some(row.user_id), base_url)?,
-            organization: row.organization_id,
-            is_active: row.is_active,
-            joined_date: row.joined_date.map(date),
-            role: row.role,
-            invitation: None,
-        })
-    });
-    Ok(shown.collect())
+    let shown = rows.into_iter().map(|row| MembershipRead::new(&row.fact(), &users, base_url));
+    // A membership is deleted with its user, in one transaction; CVAT's SDK refuses one without.
+    Ok(shown.filter(|membership| membership.user.is_some()).collect())
 }

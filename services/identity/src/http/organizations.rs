@@ -4,16 +4,16 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
 use chrono::{DateTime, Utc};
 use event_store::{Tx, Unit};
 use policy::{Context, LimitInput, ListScope, Ownership, Resource, Role, table};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use service_kit::auth::url_of;
 use service_kit::body::{FieldErrors, Nothing};
-use service_kit::cvat::{BasicUser, date};
+use service_kit::cvat::organization::OrganizationRead;
 use service_kit::directory::{self, Organization as Row};
-use service_kit::list::{ListQuery, Page};
+use service_kit::list::{ListQuery, Page, Place};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write};
 use utoipa::ToSchema;
 
-use super::url_of;
 use crate::domain::membership::{Membership, MembershipCommand, NewMembership};
 use crate::domain::organization::{
     NewOrganization, Organization, OrganizationChange, OrganizationCommand, SLUG_MAX, is_valid_slug,
@@ -28,22 +28,6 @@ const NAME_MAX: usize = 64;
 const DESCRIPTION_MAX: usize = 16_384;
 /// The longest contact, in bytes of its JSON.
 const CONTACT_BYTES_MAX: usize = 16_384;
-
-/// An organization.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OrganizationRead {
-    pub id: i64,
-    pub slug: String,
-    pub name: String,
-    pub description: String,
-    pub created_date: String,
-    pub updated_date: String,
-    /// Whatever the organization says about how to reach it.
-    #[schema(value_type = Object)]
-    pub contact: Value,
-    /// Null when the owner was deleted.
-    pub owner: Option<BasicUser>,
-}
 
 /// A new organization.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -100,12 +84,12 @@ pub async fn create_organization(
     .await
 }
 
+service_kit::list_params!(OrganizationList, organizations::FIELDS, Place::Organization);
+
 /// The organizations of which the caller is a member; all of the tenant's for an admin.
-#[utoipa::path(tag = "organizations", params(
-    ("page" = Option<i64>, Query), ("page_size" = Option<String>, Query), ("sort" = Option<String>, Query),
-    ("search" = Option<String>, Query), ("filter" = Option<String>, Query), ("name" = Option<String>, Query),
-    ("slug" = Option<String>, Query), ("owner" = Option<String>, Query),
-), responses((status = 200, description = "A page of organizations", body = Page<OrganizationRead>)))]
+#[utoipa::path(tag = "organizations", params(OrganizationList), responses(
+    (status = 200, description = "A page of organizations", body = Page<OrganizationRead>),
+))]
 #[get("/api/organizations")]
 pub async fn list_organizations(
     kit: web::Data<Kit>,
@@ -122,7 +106,7 @@ pub async fn list_organizations(
             Ok((render(tx, found, &caller.base_url).await?, window))
         })
         .await?;
-    Ok(HttpResponse::Ok().json(Page::new(shown, &window, &url_of(&caller, &request))))
+    Ok(HttpResponse::Ok().json(Page::new(shown, &window, &url_of(&request))))
 }
 
 /// An organization.
@@ -249,20 +233,7 @@ async fn render_one(tx: &mut Tx, row: Row, caller: &Caller) -> Result<Organizati
 
 async fn render(tx: &mut Tx, rows: Vec<Row>, base_url: &str) -> Result<Vec<OrganizationRead>, Refusal> {
     let users = directory::users(tx, rows.iter().filter_map(|row| row.owner_id)).await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(OrganizationRead {
-                id: row.id,
-                created_date: date(row.created_date),
-                updated_date: date(row.updated_date),
-                contact: serde_json::from_str(&row.contact).map_err(event_store::StoreError::from)?,
-                owner: BasicUser::find(&users, row.owner_id, base_url),
-                slug: row.slug,
-                name: row.name,
-                description: row.description,
-            })
-        })
-        .collect()
+    rows.into_iter().map(|row| Ok(OrganizationRead::new(&row.fact()?, &users, base_url))).collect()
 }
 
 fn check(

@@ -21,16 +21,16 @@ pub struct ChangePassword {
     pub new_password2: String,
 }
 
-/// Changes the caller's password and ends all their sessions but the one that asks.
+/// Changes the caller's password and ends all their sessions but the one that asks. Takes no `Idempotency-Key`.
 #[utoipa::path(tag = "auth", request_body = ChangePassword, responses(
     (status = 200, description = "Changed", body = Detail),
-    (status = 400, description = "The old password is wrong or the new one is weak"),
+    (status = 400, description = "The old password is wrong, the new one is weak, or there is an Idempotency-Key"),
 ))]
 #[post("/api/auth/password/change")]
 pub async fn change_password(kit: web::Data<Kit>, caller: Caller, write: Write<ChangePassword>) -> Answer {
     let found = kit.read(&caller, async |tx| Ok(accounts::find(tx, caller.user_id()).await?)).await?;
     let account = found.ok_or_else(Refusal::invalid_token)?;
-    let body = write.body;
+    let body = write.without_key()?.body;
     let old_hash = account.password_hash.clone();
     if !passwords::verify(body.old_password.clone(), old_hash.clone()).await? {
         return Err(wrong_old_password());

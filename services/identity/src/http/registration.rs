@@ -51,14 +51,14 @@ pub struct Registered {
     pub key: String,
 }
 
-/// Registers a user of the host's tenant and signs them in.
+/// Registers a user of the host's tenant and signs them in. Takes no `Idempotency-Key`.
 #[utoipa::path(tag = "auth", request_body = RegisterUser, security(()), responses(
     (status = 201, description = "Registered", body = Registered),
-    (status = 400, description = "A field is not good"),
+    (status = 400, description = "A field is not good, or there is an Idempotency-Key"),
 ))]
 #[post("/api/auth/register")]
 pub async fn register_user(kit: web::Data<Kit>, request: HttpRequest, write: Write<RegisterUser>) -> Answer {
-    let body = write.body;
+    let body = write.without_key()?.body;
     check(&body)?;
     let hash = passwords::hash(body.password1.clone()).await?;
     let context = Context {

@@ -4,14 +4,14 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, patch, web};
 use event_store::Unit;
 use policy::{Context, LimitInput, ListScope, Ownership, Privilege, Relation, Resource, table};
 use serde::{Deserialize, Serialize};
+use service_kit::auth::url_of;
 use service_kit::body::{FieldErrors, Nothing};
 use service_kit::cvat::{BasicUser, date};
-use service_kit::list::{ListQuery, Page};
+use service_kit::list::{ListQuery, Page, Place};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write, directory};
 use utoipa::ToSchema;
 
 use super::registration::{PERSON_NAME_MAX, check_email, check_username};
-use super::url_of;
 use crate::domain::user::{User, UserChange, UserCommand};
 use crate::projections::accounts::{self, Account};
 use crate::steps;
@@ -105,13 +105,12 @@ pub async fn get_self(kit: web::Data<Kit>, caller: Caller) -> Answer {
     Ok(HttpResponse::Ok().json(UserRead::new(&account, &caller.base_url)))
 }
 
+service_kit::list_params!(UserList, accounts::FIELDS, Place::Organization);
+
 /// The users that the caller may see: themselves, and the members of their organizations.
-#[utoipa::path(tag = "users", params(
-    ("page" = Option<i64>, Query), ("page_size" = Option<String>, Query), ("sort" = Option<String>, Query),
-    ("search" = Option<String>, Query), ("filter" = Option<String>, Query), ("org" = Option<String>, Query),
-    ("org_id" = Option<i64>, Query), ("username" = Option<String>, Query), ("first_name" = Option<String>, Query),
-    ("last_name" = Option<String>, Query), ("is_active" = Option<bool>, Query),
-), responses((status = 200, description = "A page of users", body = Page<MetaUser>)))]
+#[utoipa::path(tag = "users", params(UserList), responses(
+    (status = 200, description = "A page of users", body = Page<MetaUser>),
+))]
 #[get("/api/users")]
 pub async fn list_users(
     kit: web::Data<Kit>,
@@ -125,7 +124,7 @@ pub async fn list_users(
     let (found, window) =
         kit.read(&caller, async |tx| accounts::list(tx, &query, &seen, caller.user_id()).await).await?;
     let users = found.iter().map(|account| MetaUser::new(account, &caller)).collect();
-    Ok(HttpResponse::Ok().json(Page::new(users, &window, &url_of(&caller, &request))))
+    Ok(HttpResponse::Ok().json(Page::new(users, &window, &url_of(&request))))
 }
 
 /// A user.

@@ -8,8 +8,8 @@ use event_store::{Change, Sql, StoreError, Tx};
 use policy::{Predicate, Privilege, Relation};
 use service_kit::Refusal;
 use service_kit::list::{Field, Kind, ListFields, ListQuery, Window};
+use service_kit::visibility::{Visible, push_ids, push_predicate};
 
-use super::visibility::{self, Collection};
 use crate::domain::user::{User, UserEvent};
 
 /// The tables that this file owns.
@@ -183,7 +183,7 @@ pub async fn is_visible(tx: &mut Tx, id: i64, seen: &Predicate, caller: i64) -> 
     let mut sql =
         Sql::composed("SELECT a.id AS value FROM accounts a WHERE a.tenant_id = es_tenant() AND a.id = ");
     sql.push_i64(id);
-    visibility::push::<People>(&mut sql, seen, caller);
+    push_predicate(&mut sql, seen, &People, caller);
     let rows: Vec<Number> = sql.load(&mut **tx).await?;
     Ok(!rows.is_empty())
 }
@@ -197,12 +197,12 @@ pub async fn list(
 ) -> Result<(Vec<Account>, Window), Refusal> {
     let mut total = Sql::composed("SELECT count(*) AS value FROM accounts a WHERE a.tenant_id = es_tenant()");
     query.push_where(&mut total);
-    visibility::push::<People>(&mut total, seen, caller);
+    push_predicate(&mut total, seen, &People, caller);
     let Number { value: count } = total.get_result(&mut **tx).await?;
     let window = query.window(count)?;
     let mut rows = Sql::composed(select!(""));
     query.push_where(&mut rows);
-    visibility::push::<People>(&mut rows, seen, caller);
+    push_predicate(&mut rows, seen, &People, caller);
     query.push_order_and_page(&mut rows, &window);
     Ok((rows.load(&mut **tx).await?, window))
 }
@@ -210,16 +210,21 @@ pub async fn list(
 /// Users: each is in the organizations of which they are an active member.
 struct People;
 
-impl Collection for People {
-    fn in_organizations(sql: &mut Sql, ids: &[i64]) {
+impl Visible for People {
+    fn in_organizations(&self, sql: &mut Sql, ids: &[i64]) {
         sql.push(
             "EXISTS (SELECT FROM directory_memberships m WHERE m.tenant_id = a.tenant_id AND m.user_id = a.id \
              AND m.is_active AND m.organization_id = ANY(",
         );
-        visibility::push_ids(sql, ids).push("))");
+        push_ids(sql, ids).push("))");
     }
 
-    fn related(sql: &mut Sql, relation: Relation, caller: i64) {
+    // A person is in no workspace: the personal one shows what the rest of the predicate allows.
+    fn in_no_organization(&self, sql: &mut Sql) {
+        sql.push("TRUE");
+    }
+
+    fn related(&self, sql: &mut Sql, relation: Relation, caller: i64) {
         match relation {
             Relation::SelfUser => sql.push("a.id = ").push_i64(caller),
             _ => sql.push("FALSE"),

@@ -1,14 +1,14 @@
 //! Queries of memberships; `directory.rs` writes the table.
 
 use chrono::{DateTime, Utc};
+use contracts::identity as facts;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use event_store::{Sql, StoreError, Tx};
 use policy::{Predicate, Relation, Role};
 use service_kit::Refusal;
 use service_kit::list::{Field, Kind, ListFields, ListQuery, Window};
-
-use super::visibility::{self, Collection};
+use service_kit::visibility::{Visible, push_ids, push_predicate};
 
 const ROLES: &[&str] = &["worker", "supervisor", "maintainer", "owner"];
 
@@ -62,6 +62,18 @@ impl Membership {
     /// The role; a word that is no role gives none, which no rule is satisfied with.
     pub fn role(&self) -> Option<Role> {
         self.role.parse().ok()
+    }
+
+    /// The membership, as events know one.
+    pub fn fact(self) -> facts::Membership {
+        facts::Membership {
+            id: self.id,
+            organization_id: self.organization_id,
+            user_id: self.user_id,
+            role: self.role,
+            is_active: self.is_active,
+            joined_date: self.joined_date,
+        }
     }
 }
 
@@ -136,7 +148,7 @@ impl Pending {
     fn push(&self, sql: &mut Sql) {
         if let Self::In(ids) = self {
             sql.push(" AND (m.is_active OR m.organization_id = ANY(");
-            visibility::push_ids(sql, ids).push("))");
+            push_ids(sql, ids).push("))");
         }
     }
 }
@@ -151,7 +163,7 @@ pub async fn list(
 ) -> Result<(Vec<Membership>, Window), Refusal> {
     let narrow = |sql: &mut Sql| {
         query.push_where(sql);
-        visibility::push::<Members>(sql, seen, caller);
+        push_predicate(sql, seen, &Members, caller);
         pending.push(sql);
     };
     let mut total = Sql::composed(from!("count(*) AS value"));
@@ -167,13 +179,18 @@ pub async fn list(
 /// Memberships: each is in its organization and about its user.
 struct Members;
 
-impl Collection for Members {
-    fn in_organizations(sql: &mut Sql, ids: &[i64]) {
+impl Visible for Members {
+    fn in_organizations(&self, sql: &mut Sql, ids: &[i64]) {
         sql.push("m.organization_id = ANY(");
-        visibility::push_ids(sql, ids).push(")");
+        push_ids(sql, ids).push(")");
     }
 
-    fn related(sql: &mut Sql, relation: Relation, caller: i64) {
+    // The personal workspace shows what the rest of the predicate allows.
+    fn in_no_organization(&self, sql: &mut Sql) {
+        sql.push("TRUE");
+    }
+
+    fn related(&self, sql: &mut Sql, relation: Relation, caller: i64) {
         match relation {
             Relation::SelfUser => sql.push("m.user_id = ").push_i64(caller),
             _ => sql.push("FALSE"),

@@ -7,8 +7,7 @@ use policy::{Predicate, Relation};
 use service_kit::Refusal;
 use service_kit::directory::Organization;
 use service_kit::list::{Field, Kind, ListFields, ListQuery, Window};
-
-use super::visibility::{self, Collection};
+use service_kit::visibility::{Visible, push_ids, push_predicate};
 
 /// What clients may name in the list of organizations.
 pub const FIELDS: ListFields = ListFields::new(
@@ -58,7 +57,7 @@ pub async fn find_visible(
 ) -> Result<Option<Organization>, StoreError> {
     let mut sql = Sql::composed(rows!());
     sql.push(" AND o.id = ").push_i64(id);
-    visibility::push::<Workspaces>(&mut sql, seen, caller);
+    push_predicate(&mut sql, seen, &Workspaces, caller);
     let rows: Vec<Organization> = sql.load(&mut **tx).await?;
     Ok(rows.into_iter().next())
 }
@@ -72,12 +71,12 @@ pub async fn list(
 ) -> Result<(Vec<Organization>, Window), Refusal> {
     let mut total = Sql::composed(from!("count(*) AS value"));
     query.push_where(&mut total);
-    visibility::push::<Workspaces>(&mut total, seen, caller);
+    push_predicate(&mut total, seen, &Workspaces, caller);
     let Number { value: count } = total.get_result(&mut **tx).await?;
     let window = query.window(count)?;
     let mut rows = Sql::composed(rows!());
     query.push_where(&mut rows);
-    visibility::push::<Workspaces>(&mut rows, seen, caller);
+    push_predicate(&mut rows, seen, &Workspaces, caller);
     query.push_order_and_page(&mut rows, &window);
     Ok((rows.load(&mut **tx).await?, window))
 }
@@ -97,13 +96,18 @@ pub async fn owned_by(tx: &mut Tx, user_id: i64) -> Result<Vec<i64>, StoreError>
 /// Organizations: the caller's relation to one is their role in it.
 struct Workspaces;
 
-impl Collection for Workspaces {
-    fn in_organizations(sql: &mut Sql, ids: &[i64]) {
+impl Visible for Workspaces {
+    fn in_organizations(&self, sql: &mut Sql, ids: &[i64]) {
         sql.push("o.id = ANY(");
-        visibility::push_ids(sql, ids).push(")");
+        push_ids(sql, ids).push(")");
     }
 
-    fn related(sql: &mut Sql, relation: Relation, caller: i64) {
+    // A workspace is in none: the personal one shows what the rest of the predicate allows.
+    fn in_no_organization(&self, sql: &mut Sql) {
+        sql.push("TRUE");
+    }
+
+    fn related(&self, sql: &mut Sql, relation: Relation, caller: i64) {
         let role = match relation {
             Relation::Worker | Relation::Supervisor | Relation::Maintainer | Relation::Owner => {
                 relation.as_str()

@@ -84,6 +84,28 @@ async fn a_login_by_address_and_by_tenant_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_keeps_another_out_by_taking_their_address_for_a_name() {
+    let mesh = mesh().await;
+    let me = mesh.admin().get("/api/users/self").await.expect(200);
+    let address = me["email"].as_str().unwrap();
+    let mallory = "a password of mallory's";
+    let body = json!({
+        "username": address, "email": "mallory@example.com", "password1": mallory, "password2": mallory,
+    });
+    mesh.anonymous().post("/api/auth/register", body).await.expect(201);
+    for name in [address.to_owned(), address.to_uppercase(), format!("default\\{address}")] {
+        let admin = mesh.anonymous().sign_in(&name, ADMIN.1).await;
+        assert_eq!(admin.get("/api/users/self").await.expect(200)["id"], me["id"], "{name}");
+        let basic = mesh.anonymous().basic(&name, ADMIN.1);
+        assert_eq!(basic.get("/api/users/self").await.expect(200)["id"], me["id"], "{name}");
+    }
+    let squatter = mesh.anonymous().sign_in(address, mallory).await;
+    assert_eq!(squatter.get("/api/users/self").await.expect(200)["email"], "mallory@example.com");
+    let wrong = json!({ "username": address, "password": "wrong" });
+    mesh.anonymous().post("/api/auth/login", wrong).await.expect(400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_after_fourteen_days() {
     let mesh = mesh().await;
     let alice = mesh.user("alice").await;

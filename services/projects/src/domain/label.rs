@@ -17,18 +17,46 @@ const PALETTE: &[&str] = &[
     "#24b353", "#b25050", "#aaf0d1", "#cc3366", "#6080c0", "#ffcc33", "#733380", "#8c78f0", "#5986b3",
 ];
 
+/// Labels that one project may have.
+pub const LABELS_MAX: usize = 1_000;
+
+/// What a project's labels may take as JSON, in bytes: each of its events carries them all, and has to have room
+/// for the rest of the project.
+pub const LABELS_BYTES_MAX: usize = contracts::EVENT_BYTES_MAX - 32 * 1024;
+
 /// One entry of a labels patch: with an id it changes or deletes, without it adds.
 #[derive(Clone, Debug)]
 pub enum LabelPatch {
     Add(Label),
-    Change { id: i64, name: Option<String>, color: Option<String>, attributes: Option<Vec<Attribute>> },
-    Delete { id: i64 },
+    Change {
+        id: i64,
+        name: Option<String>,
+        color: Option<String>,
+        label_type: Option<String>,
+        /// Attributes that are not named stay as they are.
+        attributes: Vec<AttributePatch>,
+    },
+    Delete {
+        id: i64,
+    },
+}
+
+/// What becomes of one attribute of a label.
+#[derive(Clone, Debug)]
+pub enum AttributePatch {
+    /// A new one; if the label has one of this name, it is that one, which keeps its id. CVAT's clients rely on it.
+    Add(Attribute),
+    /// The one with this id.
+    Change(Attribute),
+    Delete {
+        id: i64,
+    },
 }
 
 /// Applies a patch to labels.
 ///
 /// # Errors
-/// For ids that are not there, names that collide, and attributes that contradict themselves.
+/// For ids that are not there, names that collide, attributes that contradict themselves, and too many labels.
 pub fn patch(labels: &[Label], patches: Vec<LabelPatch>) -> Result<Vec<Label>, ProjectError> {
     let mut labels = labels.to_vec();
     for patch in patches {
@@ -41,12 +69,13 @@ pub fn patch(labels: &[Label], patches: Vec<LabelPatch>) -> Result<Vec<Label>, P
                     return Err(ProjectError::NoSuchLabel(id));
                 }
             }
-            LabelPatch::Change { id, name, color, attributes } => {
+            LabelPatch::Change { id, name, color, label_type, attributes } => {
                 let label =
                     labels.iter_mut().find(|label| label.id == id).ok_or(ProjectError::NoSuchLabel(id))?;
                 label.name = name.unwrap_or_else(|| label.name.clone());
                 label.color = color.unwrap_or_else(|| label.color.clone());
-                label.attributes = attributes.unwrap_or_else(|| label.attributes.clone());
+                label.label_type = label_type.unwrap_or_else(|| label.label_type.clone());
+                patch_attributes(&mut label.attributes, attributes)?;
             }
         }
     }
@@ -54,11 +83,40 @@ pub fn patch(labels: &[Label], patches: Vec<LabelPatch>) -> Result<Vec<Label>, P
     Ok(labels)
 }
 
+fn patch_attributes(
+    attributes: &mut Vec<Attribute>,
+    patches: Vec<AttributePatch>,
+) -> Result<(), ProjectError> {
+    for patch in patches {
+        let known = |id: i64| attributes.iter().position(|attribute| attribute.id == id);
+        match patch {
+            AttributePatch::Add(new) => {
+                match attributes.iter_mut().find(|attribute| attribute.name == new.name) {
+                    Some(attribute) => *attribute = Attribute { id: attribute.id, ..new },
+                    None => attributes.push(new),
+                }
+            }
+            AttributePatch::Change(changed) => {
+                let index = known(changed.id).ok_or(ProjectError::NoSuchAttribute(changed.id))?;
+                attributes[index] = changed;
+            }
+            AttributePatch::Delete { id } => {
+                let index = known(id).ok_or(ProjectError::NoSuchAttribute(id))?;
+                attributes.remove(index);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Checks a whole set of labels and gives a colour to those without one.
 ///
 /// # Errors
 /// As [`patch`].
 pub fn check(labels: &mut [Label]) -> Result<(), ProjectError> {
+    if labels.len() > LABELS_MAX {
+        return Err(ProjectError::TooManyLabels);
+    }
     for index in 0..labels.len() {
         let name = &labels[index].name;
         if labels[..index].iter().any(|other| other.name == *name) {
@@ -75,6 +133,10 @@ pub fn check(labels: &mut [Label]) -> Result<(), ProjectError> {
                 return Err(ProjectError::DuplicateAttribute(attribute.name.clone()));
             }
         }
+    }
+    let bytes = serde_json::to_vec(labels).map_or(usize::MAX, |json| json.len());
+    if bytes > LABELS_BYTES_MAX {
+        return Err(ProjectError::LabelsTooLarge(bytes));
     }
     Ok(())
 }

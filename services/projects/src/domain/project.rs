@@ -96,6 +96,12 @@ pub enum ProjectError {
     DuplicateAttribute(String),
     #[error("The project has no label with the id {0}.")]
     NoSuchLabel(i64),
+    #[error("The label has no attribute with the id {0}.")]
+    NoSuchAttribute(i64),
+    #[error("A project may have at most {max} labels.", max = label::LABELS_MAX)]
+    TooManyLabels,
+    #[error("A project's labels may take at most {max} bytes; these take {0}.", max = label::LABELS_BYTES_MAX)]
+    LabelsTooLarge(usize),
 }
 
 impl DomainError for ProjectError {
@@ -106,6 +112,9 @@ impl DomainError for ProjectError {
             Self::DuplicateLabel(_) => "duplicate_label",
             Self::DuplicateAttribute(_) => "duplicate_attribute",
             Self::NoSuchLabel(_) => "no_such_label",
+            Self::NoSuchAttribute(_) => "no_such_attribute",
+            Self::TooManyLabels => "too_many_labels",
+            Self::LabelsTooLarge(_) => "labels_too_large",
         }
     }
 
@@ -113,14 +122,24 @@ impl DomainError for ProjectError {
         match self {
             Self::NotFound => Refused::NotFound,
             Self::Exists => Refused::Conflict,
-            Self::DuplicateLabel(_) | Self::DuplicateAttribute(_) | Self::NoSuchLabel(_) => Refused::Invalid,
+            Self::DuplicateLabel(_)
+            | Self::DuplicateAttribute(_)
+            | Self::NoSuchLabel(_)
+            | Self::NoSuchAttribute(_)
+            | Self::TooManyLabels
+            | Self::LabelsTooLarge(_) => Refused::Invalid,
         }
     }
 
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::NotFound | Self::Exists => None,
-            Self::DuplicateLabel(_) | Self::DuplicateAttribute(_) | Self::NoSuchLabel(_) => Some("labels"),
+            Self::DuplicateLabel(_)
+            | Self::DuplicateAttribute(_)
+            | Self::NoSuchLabel(_)
+            | Self::NoSuchAttribute(_)
+            | Self::TooManyLabels
+            | Self::LabelsTooLarge(_) => Some("labels"),
         }
     }
 }
@@ -241,6 +260,9 @@ fn updated(project: &Fact, update: UpdateProject) -> Result<Vec<ProjectEvent>, P
 
 #[cfg(test)]
 mod tests {
+    use contracts::projects::Attribute;
+
+    use super::super::label::AttributePatch;
     use super::*;
 
     fn at(second: i64) -> DateTime<Utc> {
@@ -334,7 +356,13 @@ mod tests {
             update(|u| {
                 u.labels = vec![
                     LabelPatch::Add(label(3, "bus")),
-                    LabelPatch::Change { id: 1, name: Some("auto".into()), color: None, attributes: None },
+                    LabelPatch::Change {
+                        id: 1,
+                        name: Some("auto".into()),
+                        color: None,
+                        label_type: Some("polygon".into()),
+                        attributes: vec![],
+                    },
                     LabelPatch::Delete { id: 2 },
                 ];
             }),
@@ -348,6 +376,53 @@ mod tests {
         let project = given(vec![create(vec![])]);
         let missing = update(|u| u.labels = vec![LabelPatch::Delete { id: 5 }]);
         assert_eq!(project.decide(missing).unwrap_err(), ProjectError::NoSuchLabel(5));
+    }
+
+    #[test]
+    fn so_many_labels_and_no_more() {
+        let many = |from: i64, count: i64| (from..from + count).map(|id| label(id, &id.to_string()));
+        let project = given(vec![create(many(0, 1_000).collect())]);
+        let add = update(|u| u.labels = many(1_000, 1).map(LabelPatch::Add).collect());
+        assert_eq!(project.decide(add).unwrap_err(), ProjectError::TooManyLabels);
+        let large = Label { name: "x".repeat(label::LABELS_BYTES_MAX), ..label(1, "") };
+        let refused = Project::default().decide(create(vec![large])).unwrap_err();
+        assert!(matches!(refused, ProjectError::LabelsTooLarge(_)));
+    }
+
+    #[test]
+    fn attributes_are_patched_one_by_one() {
+        let attribute = |id: i64, name: &str, value: &str| Attribute {
+            id,
+            name: name.into(),
+            mutable: true,
+            input_type: "text".into(),
+            default_value: value.into(),
+            values: vec![],
+        };
+        let car = Label {
+            attributes: vec![attribute(1, "size", ""), attribute(2, "speed", ""), attribute(3, "age", "")],
+            ..label(1, "car")
+        };
+        let project = given(vec![create(vec![car])]);
+        let patched = |attributes: Vec<AttributePatch>| {
+            let change = LabelPatch::Change { id: 1, name: None, color: None, label_type: None, attributes };
+            project.decide(update(|u| u.labels = vec![change]))
+        };
+        let events = patched(vec![
+            AttributePatch::Change(attribute(1, "length", "")),
+            AttributePatch::Add(attribute(8, "speed", "slow")),
+            AttributePatch::Add(attribute(9, "colour", "")),
+            AttributePatch::Delete { id: 3 },
+        ])
+        .unwrap();
+        let ProjectEvent::Updated { labels: Some(labels), .. } = &events[0] else { panic!("{events:?}") };
+        let (length, speed) = (attribute(1, "length", ""), attribute(2, "speed", "slow"));
+        assert_eq!(labels[0].attributes, [length, speed, attribute(9, "colour", "")]);
+        for unknown in [AttributePatch::Change(attribute(7, "x", "")), AttributePatch::Delete { id: 7 }] {
+            assert_eq!(patched(vec![unknown]).unwrap_err(), ProjectError::NoSuchAttribute(7));
+        }
+        let twice = AttributePatch::Change(attribute(1, "speed", ""));
+        assert_eq!(patched(vec![twice]).unwrap_err(), ProjectError::DuplicateAttribute("speed".into()));
     }
 
     #[test]

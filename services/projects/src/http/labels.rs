@@ -5,14 +5,14 @@ use contracts::projects::{Attribute, Label};
 use event_store::Unit;
 use policy::Resource;
 use serde::{Deserialize, Serialize};
-use service_kit::auth::base_url;
+use service_kit::auth::url_of;
 use service_kit::body::FieldErrors;
-use service_kit::list::{ListQuery, Page};
+use service_kit::list::{ListQuery, Page, Place};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write};
 use utoipa::ToSchema;
 
-use super::projects::authorised;
-use crate::domain::label::{INPUT_TYPES, LABEL_TYPES, LabelPatch};
+use super::projects::{authorised, locked};
+use crate::domain::label::{AttributePatch, INPUT_TYPES, LABEL_TYPES, LabelPatch};
 use crate::domain::project::{Project, ProjectCommand, UpdateProject};
 use crate::projections::labels::{self, ProjectLabel};
 
@@ -26,12 +26,22 @@ pub struct LabelWrite {
     /// One of CVAT's label types; skeletons are not available yet.
     #[serde(rename = "type")]
     label_type: Option<String>,
+    /// Attributes that are not named stay as they are.
     attributes: Option<Vec<AttributeWrite>>,
+    /// Only in a change of a project.
     #[serde(default)]
     deleted: bool,
+    /// Empty: skeletons are not available yet.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    sublabels: Vec<serde_json::Value>,
+    /// Empty: skeletons are not available yet.
+    #[serde(default)]
+    svg: String,
 }
 
-/// An attribute in a request.
+/// An attribute in a request: one with an id is changed, or deleted by `deleted`. One without an id is added,
+/// unless the label has one of its name, which is changed then.
 #[derive(Clone, Deserialize, ToSchema)]
 pub struct AttributeWrite {
     id: Option<i64>,
@@ -42,6 +52,8 @@ pub struct AttributeWrite {
     default_value: String,
     #[serde(default)]
     values: Vec<String>,
+    #[serde(default)]
+    deleted: bool,
 }
 
 /// `Label` of CVAT 2.80.
@@ -101,14 +113,21 @@ impl From<ProjectLabel> for LabelRead {
     }
 }
 
-/// Labels that one project may have.
-const LABELS_MAX: usize = 1_000;
-
-/// Checks labels of a request as far as that needs no project.
+/// Checks labels of a request that changes some, as far as that needs no project.
 pub fn check(labels: &[LabelWrite]) -> Result<(), Refusal> {
     let mut errors = FieldErrors::default();
-    errors.check(labels.len() <= LABELS_MAX, "labels", format!("At most {LABELS_MAX} labels are allowed."));
     for label in labels {
+        check_one(&mut errors, label);
+    }
+    errors.finish()
+}
+
+/// Checks labels of something that has none yet.
+pub fn check_new(labels: &[LabelWrite]) -> Result<(), Refusal> {
+    let mut errors = FieldErrors::default();
+    for label in labels {
+        let is_new = label.id.is_none() && !label.deleted;
+        errors.check(is_new, "labels", "There are no labels yet: a new one has no id and is not deleted.");
         check_one(&mut errors, label);
     }
     errors.finish()
@@ -124,6 +143,8 @@ fn check_one(errors: &mut FieldErrors, label: &LabelWrite) {
         }
     }
     errors.check(!label.deleted || label.id.is_some(), "labels", "Only a label with an id can be deleted.");
+    let is_plain = label.sublabels.is_empty() && label.svg.is_empty();
+    errors.check(is_plain, "labels", "Skeletons, with sublabels and an svg, are not available yet.");
     if let Some(color) = label.color.as_deref().filter(|color| !color.is_empty()) {
         let is_color =
             color.len() == 7 && color.starts_with('#') && color[1..].chars().all(|c| c.is_ascii_hexdigit());
@@ -137,6 +158,11 @@ fn check_one(errors: &mut FieldErrors, label: &LabelWrite) {
         );
     }
     for attribute in label.attributes.iter().flatten() {
+        let unknown = "Attributes of a new label are new: they have no ids and are not deleted.";
+        let is_new = attribute.id.is_none() && !attribute.deleted;
+        errors.check(label.id.is_some() || is_new, "labels", unknown);
+        let has_id = attribute.id.is_some();
+        errors.check(!attribute.deleted || has_id, "labels", "Only an attribute with an id can be deleted.");
         errors.text("labels", &attribute.name, 64);
         errors.max("labels", &attribute.default_value, 128);
         errors.check(
@@ -161,28 +187,43 @@ pub async fn new_labels(unit: &mut Unit, labels: &[LabelWrite]) -> Result<Vec<La
 }
 
 async fn new_label(unit: &mut Unit, id: i64, label: &LabelWrite) -> Result<Label, Refusal> {
+    let attributes = label.attributes.as_deref().unwrap_or_default();
+    let ids = unit.new_ids_of("attribute", attributes.len()).await?;
     Ok(Label {
         id,
         name: label.name.as_deref().unwrap_or_default().trim().to_owned(),
         color: label.color.clone().unwrap_or_default(),
         label_type: label.label_type.clone().unwrap_or_else(|| "any".to_owned()),
-        attributes: attributes(unit, label.attributes.as_deref().unwrap_or_default()).await?,
+        attributes: ids.into_iter().zip(attributes).map(|(id, attribute)| attribute.with(id)).collect(),
     })
 }
 
-async fn attributes(unit: &mut Unit, attributes: &[AttributeWrite]) -> Result<Vec<Attribute>, Refusal> {
-    let mut ids = unit.new_ids_of("attribute", attributes.len()).await?.into_iter();
-    Ok(attributes
-        .iter()
-        .map(|attribute| Attribute {
-            id: attribute.id.or_else(|| ids.next()).unwrap_or_default(),
-            name: attribute.name.trim().to_owned(),
-            mutable: attribute.mutable,
-            input_type: attribute.input_type.clone(),
-            default_value: attribute.default_value.clone(),
-            values: attribute.values.clone(),
-        })
-        .collect())
+impl AttributeWrite {
+    fn with(&self, id: i64) -> Attribute {
+        Attribute {
+            id,
+            name: self.name.trim().to_owned(),
+            mutable: self.mutable,
+            input_type: self.input_type.clone(),
+            default_value: self.default_value.clone(),
+            values: self.values.clone(),
+        }
+    }
+}
+
+async fn attribute_patches(
+    unit: &mut Unit,
+    attributes: &[AttributeWrite],
+) -> Result<Vec<AttributePatch>, Refusal> {
+    let mut patches = Vec::with_capacity(attributes.len());
+    for attribute in attributes {
+        patches.push(match attribute.id {
+            Some(id) if attribute.deleted => AttributePatch::Delete { id },
+            Some(id) => AttributePatch::Change(attribute.with(id)),
+            None => AttributePatch::Add(attribute.with(unit.new_ids_of("attribute", 1).await?[0])),
+        });
+    }
+    Ok(patches)
 }
 
 /// What a request's labels ask of a project.
@@ -195,10 +236,8 @@ pub async fn patches(unit: &mut Unit, labels: &[LabelWrite]) -> Result<Vec<Label
                 id,
                 name: label.name.as_ref().map(|name| name.trim().to_owned()),
                 color: label.color.clone().filter(|color| !color.is_empty()),
-                attributes: match &label.attributes {
-                    Some(changed) => Some(attributes(unit, changed).await?),
-                    None => None,
-                },
+                label_type: label.label_type.clone(),
+                attributes: attribute_patches(unit, label.attributes.as_deref().unwrap_or_default()).await?,
             },
             None => {
                 let id = unit.new_ids_of("label", 1).await?[0];
@@ -209,8 +248,10 @@ pub async fn patches(unit: &mut Unit, labels: &[LabelWrite]) -> Result<Vec<Label
     Ok(patches)
 }
 
+service_kit::list_params!(LabelList, labels::FIELDS, Place::Organization);
+
 /// Lists the labels of the projects that the caller may see.
-#[utoipa::path(responses((status = 200, body = Vec<LabelRead>)), tag = "labels")]
+#[utoipa::path(params(LabelList), responses((status = 200, body = Page<LabelRead>)), tag = "labels")]
 #[get("/api/labels")]
 pub async fn list_labels(
     kit: web::Data<Kit>,
@@ -224,15 +265,16 @@ pub async fn list_labels(
     let (found, window) =
         kit.read(&caller, async |tx| labels::list(tx, &caller, &visible, &query).await).await?;
     let results: Vec<LabelRead> = found.into_iter().map(LabelRead::from).collect();
-    let url = format!("{}{}", base_url(&request), request.uri());
-    Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
+    Ok(HttpResponse::Ok().json(Page::new(results, &window, &url_of(&request))))
 }
 
 /// Shows a label.
 #[utoipa::path(responses((status = 200, body = LabelRead)), tag = "labels")]
 #[get("/api/labels/{id}")]
 pub async fn get_label(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>) -> Answer {
-    let label = authorised_label(&kit, &caller, *id, "view").await?;
+    let found = kit.read(&caller, async |tx| Ok(labels::find(tx, *id).await?)).await?;
+    let label = found.ok_or_else(Refusal::not_found)?;
+    authorised(&kit, &caller, label.project_id, &["view"]).await?;
     Ok(HttpResponse::Ok().json(LabelRead::from(label)))
 }
 
@@ -245,10 +287,15 @@ pub async fn update_label(
     id: web::Path<i64>,
     request: Write<LabelWrite>,
 ) -> Answer {
-    let wanted = LabelWrite { id: Some(*id), deleted: false, ..request.body.clone() };
+    let body = &request.body;
+    let mut errors = FieldErrors::default();
+    errors.check(body.id.is_none_or(|named| named == *id), "id", "This is the id of another label.");
+    errors.check(!body.deleted, "deleted", "A label is deleted by DELETE, or in a change of its project.");
+    errors.finish()?;
+    let wanted = LabelWrite { id: Some(*id), ..body.clone() };
     check(std::slice::from_ref(&wanted))?;
-    let label = authorised_label(&kit, &caller, *id, "update:desc").await?;
     kit.write(&caller, &request, async |unit| {
+        let label = locked_label(unit, &caller, *id, "update:desc").await?;
         let patches = patches(unit, std::slice::from_ref(&wanted)).await?;
         change(unit, label.project_id, patches).await?;
         let label = labels::find(unit.tx(), *id).await?.ok_or_else(Refusal::not_found)?;
@@ -261,19 +308,25 @@ pub async fn update_label(
 #[utoipa::path(responses((status = 204)), tag = "labels")]
 #[delete("/api/labels/{id}")]
 pub async fn delete_label(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>, request: Write) -> Answer {
-    let label = authorised_label(&kit, &caller, *id, "update:desc").await?;
     kit.write(&caller, &request, async |unit| {
+        let label = locked_label(unit, &caller, *id, "update:desc").await?;
         change(unit, label.project_id, vec![LabelPatch::Delete { id: *id }]).await?;
         Ok(Reply::no_content())
     })
     .await
 }
 
-async fn authorised_label(kit: &Kit, caller: &Caller, id: i64, scope: &str) -> Result<ProjectLabel, Refusal> {
-    let label = kit.read(caller, async |tx| Ok(labels::find(tx, id).await?)).await?;
-    let label = label.ok_or_else(Refusal::not_found)?;
-    authorised(kit, caller, label.project_id, &[scope]).await?;
-    Ok(label)
+/// A label with whose project the caller may do this; nobody changes the project until the end of the write.
+async fn locked_label(
+    unit: &mut Unit,
+    caller: &Caller,
+    id: i64,
+    scope: &str,
+) -> Result<ProjectLabel, Refusal> {
+    let label = labels::find(unit.tx(), id).await?.ok_or_else(Refusal::not_found)?;
+    locked(unit, caller, label.project_id, &[scope]).await?;
+    // It may have gone while the project was waited for.
+    labels::find(unit.tx(), id).await?.ok_or_else(Refusal::not_found)
 }
 
 async fn change(unit: &mut Unit, project_id: i64, labels: Vec<LabelPatch>) -> Result<(), Refusal> {

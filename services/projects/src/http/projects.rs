@@ -5,11 +5,12 @@ use contracts::projects::Project as Fact;
 use event_store::{Tx, Unit};
 use policy::{LimitInput, Resource};
 use serde::Deserialize;
-use service_kit::auth::base_url;
+use service_kit::auth::url_of;
 use service_kit::body::FieldErrors;
 use service_kit::cvat::project::ProjectRead;
-use service_kit::list::{ListQuery, Page};
-use service_kit::organization::ownership;
+use service_kit::list::{ListQuery, Page, Place};
+use service_kit::news::News;
+use service_kit::organization::{Scope, ownership, permit};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write, directory};
 use utoipa::ToSchema;
 
@@ -81,10 +82,11 @@ fn check(
 }
 
 /// Someone whom a request names must exist.
-async fn check_user(kit: &Kit, caller: &Caller, field: &str, id: Option<i64>) -> Result<(), Refusal> {
+async fn check_user(tx: &mut Tx, field: &str, id: Option<i64>) -> Result<(), Refusal> {
     match id {
-        Some(id) if kit.user(caller.tenant(), id).await?.is_none() => {
-            Err(Refusal::field(field, format!("Invalid pk \"{id}\" - object does not exist.")))
+        Some(id) if directory::users(tx, [id]).await?.is_empty() => {
+            let refusal = Refusal::field(field, format!("Invalid pk \"{id}\" - object does not exist."));
+            Err(refusal.unless(News::of("identity", "user", id)))
         }
         _ => Ok(()),
     }
@@ -96,23 +98,18 @@ async fn check_user(kit: &Kit, caller: &Caller, field: &str, id: Option<i64>) ->
 pub async fn create_project(kit: web::Data<Kit>, caller: Caller, request: Write<ProjectWrite>) -> Answer {
     let body = &request.body;
     check(Some(&body.name), Some(&body.bug_tracker), [&body.source_storage, &body.target_storage])?;
-    super::labels::check(&body.labels)?;
-    let scope = kit.scope(&caller, &request.selection).await?;
-    kit.permit(&caller, scope.organization_id(), |context| {
-        let nobody = policy::Ownership::NONE;
-        policy::table(Resource::Projects).decide(
-            "create",
-            &caller.subject(),
-            context,
-            nobody,
-            &LimitInput::NONE,
-        )
-    })
-    .await?;
+    super::labels::check_new(&body.labels)?;
     let owner_id = body.owner_id.filter(|_| caller.is_admin()).unwrap_or_else(|| caller.user_id());
-    check_user(&kit, &caller, "owner_id", body.owner_id).await?;
-    check_user(&kit, &caller, "assignee_id", body.assignee_id).await?;
     kit.write(&caller, &request, async |unit| {
+        // The organization is held until the project is there for whoever hears of the organization's end.
+        let scope = Scope::hold(unit.tx(), &caller, &request.selection).await?;
+        let (table, subject) = (policy::table(Resource::Projects), caller.subject());
+        permit(unit.tx(), &caller, scope.organization_id(), |context| {
+            table.decide("create", &subject, context, policy::Ownership::NONE, &LimitInput::NONE)
+        })
+        .await?;
+        check_user(unit.tx(), "owner_id", body.owner_id).await?;
+        check_user(unit.tx(), "assignee_id", body.assignee_id).await?;
         let id = unit.new_ids_of("project", 1).await?[0];
         let create = CreateProject {
             id,
@@ -130,8 +127,10 @@ pub async fn create_project(kit: web::Data<Kit>, caller: Caller, request: Write<
     .await
 }
 
+service_kit::list_params!(ProjectList, projects::FIELDS, Place::Organization);
+
 /// Lists the projects that the caller may see.
-#[utoipa::path(responses((status = 200, body = Vec<ProjectRead>)), tag = "projects")]
+#[utoipa::path(params(ProjectList), responses((status = 200, body = Page<ProjectRead>)), tag = "projects")]
 #[get("/api/projects")]
 pub async fn list_projects(
     kit: web::Data<Kit>,
@@ -148,8 +147,7 @@ pub async fn list_projects(
             Ok((render(tx, &caller.base_url, &facts).await?, window))
         })
         .await?;
-    let url = format!("{}{}", base_url(&request), request.uri());
-    Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
+    Ok(HttpResponse::Ok().json(Page::new(results, &window, &url_of(&request))))
 }
 
 /// Shows a project.
@@ -185,10 +183,10 @@ pub async fn update_project(
     if body.assignee_id.is_some() {
         scopes.push("update:assignee");
     }
-    authorised(&kit, &caller, *id, &scopes).await?;
-    check_user(&kit, &caller, "owner_id", body.owner_id.flatten()).await?;
-    check_user(&kit, &caller, "assignee_id", body.assignee_id.flatten()).await?;
     kit.write(&caller, &request, async |unit| {
+        locked(unit, &caller, *id, &scopes).await?;
+        check_user(unit.tx(), "owner_id", body.owner_id.flatten()).await?;
+        check_user(unit.tx(), "assignee_id", body.assignee_id.flatten()).await?;
         let update = UpdateProject {
             name: body.name.as_ref().map(|name| name.trim().to_owned()),
             owner_id: body.owner_id,
@@ -212,8 +210,8 @@ pub async fn delete_project(
     id: web::Path<i64>,
     request: Write,
 ) -> Answer {
-    authorised(&kit, &caller, *id, &["delete"]).await?;
     kit.write(&caller, &request, async |unit| {
+        locked(unit, &caller, *id, &["delete"]).await?;
         unit.execute::<Project>(*id, ProjectCommand::Delete).await?;
         Ok(Reply::no_content())
     })
@@ -222,12 +220,21 @@ pub async fn delete_project(
 
 /// A project that the caller may do all these things with.
 pub async fn authorised(kit: &Kit, caller: &Caller, id: i64, scopes: &[&str]) -> Result<Fact, Refusal> {
-    let fact = kit.read(caller, async |tx| Ok(projects::find(tx, id).await?)).await?;
-    let fact = fact.ok_or_else(Refusal::not_found)?;
+    kit.read_late(caller, async |tx| permitted(tx, caller, id, scopes).await).await
+}
+
+/// The same inside a write: nobody changes the project until the end of it.
+pub async fn locked(unit: &mut Unit, caller: &Caller, id: i64, scopes: &[&str]) -> Result<Fact, Refusal> {
+    unit.lock::<Project>(&[id]).await?;
+    permitted(unit.tx(), caller, id, scopes).await
+}
+
+async fn permitted(tx: &mut Tx, caller: &Caller, id: i64, scopes: &[&str]) -> Result<Fact, Refusal> {
+    let fact = projects::find(tx, id).await?.ok_or_else(Refusal::not_found)?;
     let ownership = ownership(caller.user_id(), fact.owner_id, fact.assignee_id);
     let (table, subject) = (policy::table(Resource::Projects), caller.subject());
     for scope in scopes {
-        kit.permit(caller, fact.organization_id, |context| {
+        permit(tx, caller, fact.organization_id, |context| {
             table.decide(scope, &subject, context, ownership, &LimitInput::NONE)
         })
         .await?;

@@ -20,6 +20,10 @@ pub const FIELDS: ListFields = ListFields::new(
         Field::new("name", "l.name", Kind::Text).searchable(),
         Field::new("type", "l.type", Kind::Text),
         Field::new("project_id", "l.project_id", Kind::Integer).without_filter().without_sort(),
+        // No label has one of these yet, so whoever asks for one must not be shown them all.
+        Field::new("task_id", "NULL::bigint", Kind::Integer).without_filter().without_sort(),
+        Field::new("job_id", "NULL::bigint", Kind::Integer).without_filter().without_sort(),
+        Field::new("parent_id", "NULL::bigint", Kind::Integer).without_filter().without_sort(),
     ],
 )
 .ordered_by(&[Order::ascending("l.id")]);

@@ -1,4 +1,8 @@
-//! The service's OpenAPI document is committed and compared.
+//! The service's OpenAPI document is committed and compared; and what one consumer must not do behind another's
+//! back.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod organization_ends;
 
 #[test]
 fn openapi_is_committed() {

@@ -70,7 +70,7 @@ pub struct Due {
     #[diesel(sql_type = Nullable<Text>)]
     pub target_url: Option<String>,
     #[diesel(sql_type = Text)]
-    pub secret: String,
+    pub sealed_secret: String,
     #[diesel(sql_type = Bool)]
     pub is_active: bool,
     #[diesel(sql_type = Bool)]
@@ -112,7 +112,7 @@ pub async fn queue(unit: &mut Unit, message: NewMessage) -> Result<(), StoreErro
 pub async fn due(tx: &mut Tx, id: i64) -> Result<Option<Due>, StoreError> {
     let rows: Vec<Due> = Sql::fixed(
         "SELECT m.id, m.webhook_id, m.event, m.event_id, m.sequence, m.body, m.redelivery, m.attempts, \
-         m.outcome IS NOT NULL AS ended, w.target_url, COALESCE(w.secret, '') AS secret, \
+         m.outcome IS NOT NULL AS ended, w.target_url, COALESCE(w.sealed_secret, '') AS sealed_secret, \
          COALESCE(w.is_active, false) AS is_active, COALESCE(w.enable_ssl, true) AS enable_ssl \
          FROM messages m LEFT JOIN webhooks w ON w.tenant_id = m.tenant_id AND w.id = m.webhook_id \
          WHERE m.tenant_id = es_tenant() AND m.id = $1",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use event_store::{Aggregate, DomainError, Refused};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::events::WebhookType;
 
@@ -36,7 +37,8 @@ pub struct UpdateWebhook {
     pub target_url: Option<String>,
     pub description: Option<String>,
     pub events: Option<Vec<String>>,
-    pub secret: Option<String>,
+    /// Another one than before, sealed.
+    pub sealed_secret: Option<String>,
     pub is_active: Option<bool>,
     pub enable_ssl: Option<bool>,
     pub at: DateTime<Utc>,
@@ -49,8 +51,8 @@ pub struct Settings {
     pub description: String,
     /// Sorted, each once.
     pub events: Vec<String>,
-    /// Empty for none. Never leaves this service.
-    pub secret: String,
+    /// Sealed; empty for none. Never leaves this service.
+    pub sealed_secret: String,
     pub is_active: bool,
     /// Whether the target's certificate is verified.
     pub enable_ssl: bool,
@@ -148,6 +150,8 @@ impl Webhook {
 
 impl Aggregate for Webhook {
     const KIND: &'static str = "webhook";
+    const STATE_REV: i16 = 2;
+    const EVENT_REV: i16 = 2;
     type Command = WebhookCommand;
     type Event = WebhookEvent;
     type Error = WebhookError;
@@ -174,6 +178,18 @@ impl Aggregate for Webhook {
             }
             WebhookEvent::Deleted => self.deleted = true,
         }
+    }
+
+    /// Revision 1 called the secret what it was: plain. It stays so in old events and does not open; whoever
+    /// set it is told by the deliveries to set it again.
+    fn upcast(_: &str, _: i16, mut data: Value) -> Value {
+        let settings = if data.get("settings").is_some() { &mut data["settings"] } else { &mut data };
+        if let Some(settings) = settings.as_object_mut()
+            && let Some(secret) = settings.remove("secret")
+        {
+            settings.insert("sealed_secret".to_owned(), secret);
+        }
+        data
     }
 }
 
@@ -210,7 +226,7 @@ fn updated(hook: &Hook, update: UpdateWebhook) -> Result<Vec<WebhookEvent>, Webh
     }
     settings.target_url = update.target_url.unwrap_or(settings.target_url);
     settings.description = update.description.unwrap_or(settings.description);
-    settings.secret = update.secret.unwrap_or(settings.secret);
+    settings.sealed_secret = update.sealed_secret.unwrap_or(settings.sealed_secret);
     settings.is_active = update.is_active.unwrap_or(settings.is_active);
     settings.enable_ssl = update.enable_ssl.unwrap_or(settings.enable_ssl);
     if settings == hook.settings {
@@ -248,7 +264,7 @@ mod tests {
                 target_url: "https://hooks.example.com/".into(),
                 description: String::new(),
                 events: events.iter().map(|event| (*event).to_owned()).collect(),
-                secret: "s".into(),
+                sealed_secret: "s".into(),
                 is_active: true,
                 enable_ssl: true,
             },
@@ -329,7 +345,7 @@ mod tests {
         ]);
         let hook = hook.current.unwrap();
         assert!(!hook.settings.is_active);
-        assert_eq!((hook.settings.secret.as_str(), hook.updated_date), ("s", at(1)));
+        assert_eq!((hook.settings.sealed_secret.as_str(), hook.updated_date), ("s", at(1)));
     }
 
     #[test]
@@ -352,5 +368,25 @@ mod tests {
         assert_eq!(webhook.decide(WebhookCommand::Delete).unwrap_err(), WebhookError::NotFound);
         let rename = update(|u| u.description = Some("x".into()));
         assert_eq!(webhook.decide(rename).unwrap_err(), WebhookError::NotFound);
+    }
+
+    #[test]
+    fn events_from_before_secrets_were_sealed_are_still_read() {
+        let WebhookCommand::Create(new) = create(new(WebhookType::Organization, None, &[])) else { return };
+        let hook = created(*new).unwrap();
+        let today = serde_json::to_value(WebhookEvent::Created(hook.clone())).unwrap()["data"].take();
+        let yesterday = |mut data: Value, settings: &str| {
+            let fields = if settings.is_empty() { &mut data } else { &mut data[settings] };
+            let secret = fields.as_object_mut().unwrap().remove("sealed_secret").unwrap();
+            fields["secret"] = secret;
+            data
+        };
+        let old = yesterday(today.clone(), "");
+        assert!(serde_json::from_value::<Hook>(old.clone()).is_err());
+        assert_eq!(Webhook::upcast("Created", 1, old), today);
+        let updated = WebhookEvent::Updated { settings: hook.settings, at: at(1) };
+        let today = serde_json::to_value(updated).unwrap()["data"].take();
+        assert_eq!(Webhook::upcast("Updated", 1, yesterday(today.clone(), "settings")), today);
+        assert_eq!(Webhook::upcast("Deleted", 1, Value::Null), Value::Null);
     }
 }

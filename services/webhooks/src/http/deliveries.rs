@@ -4,13 +4,13 @@ use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use service_kit::auth::base_url;
+use service_kit::auth::url_of;
 use service_kit::cvat::date;
-use service_kit::list::{ListQuery, Page};
+use service_kit::list::{ListQuery, Page, Place};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Write};
 use utoipa::ToSchema;
 
-use super::webhooks::authorised;
+use super::webhooks::{authorised, locked};
 use crate::deliveries::attempts;
 use crate::deliveries::messages::{NewMessage, queue};
 
@@ -57,8 +57,10 @@ impl WebhookDeliveryRead {
     }
 }
 
+service_kit::list_params!(DeliveryList, attempts::FIELDS, Place::Thing);
+
 /// Lists a webhook's deliveries, newest first.
-#[utoipa::path(responses((status = 200, body = Vec<WebhookDeliveryRead>)), tag = "webhooks")]
+#[utoipa::path(params(DeliveryList), responses((status = 200, body = Page<WebhookDeliveryRead>)), tag = "webhooks")]
 #[get("/api/webhooks/{id}/deliveries")]
 pub async fn list_deliveries(
     kit: web::Data<Kit>,
@@ -70,8 +72,7 @@ pub async fn list_deliveries(
     let query = ListQuery::from_query_string(request.query_string(), &attempts::FIELDS)?;
     let (rows, window) = kit.read(&caller, async |tx| attempts::list(tx, *id, &query).await).await?;
     let results = rows.into_iter().map(WebhookDeliveryRead::new).collect::<Result<Vec<_>, _>>()?;
-    let url = format!("{}{}", base_url(&request), request.uri());
-    Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
+    Ok(HttpResponse::Ok().json(Page::new(results, &window, &url_of(&request))))
 }
 
 /// Shows a delivery.
@@ -94,8 +95,8 @@ pub async fn redeliver(
     request: Write,
 ) -> Answer {
     let (id, delivery_id) = path.into_inner();
-    authorised(&kit, &caller, id, "update").await?;
     kit.write(&caller, &request, async |unit| {
+        locked(unit, &caller, id, "update").await?;
         let row = attempts::find(unit.tx(), id, delivery_id).await?.ok_or_else(Refusal::not_found)?;
         let message = NewMessage {
             webhook_id: id,

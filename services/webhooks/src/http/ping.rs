@@ -9,9 +9,10 @@ use super::deliveries::WebhookDeliveryRead;
 use super::webhooks::{WebhookRead, authorised, render};
 use crate::deliveries::attempts::{self, Attempt};
 use crate::deliveries::messages::{self, NewMessage, Outcome};
-use crate::jobs::sender::{Letter, Sender};
+use crate::jobs::sender::{Answer as Sent, Letter, Sender};
 use crate::jobs::targets::Targets;
 use crate::projections::webhooks::Row;
+use crate::secrets::{Secrets, UNREADABLE_SECRET};
 
 const PING: &str = "ping";
 
@@ -33,17 +34,25 @@ pub async fn ping_webhook(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64
     let sender = Targets::parse(&kit.config.webhooks_allowed_targets)
         .and_then(|targets| Sender::new(targets, kit.clock.clone()))
         .map_err(|error| Refusal::unavailable(error.to_string()))?;
-    let letter = Letter {
-        target_url: &row.target_url,
-        enable_ssl: row.enable_ssl,
-        secret: &row.secret,
-        event_id,
-        sequence: None,
-        attempt: 1,
-        traceparent: telemetry::traceparent(),
-        body: &body,
+    let answer = match Secrets::new(&kit).open(caller.tenant(), row.id, &row.sealed_secret) {
+        Ok(secret) => {
+            let letter = Letter {
+                target_url: &row.target_url,
+                enable_ssl: row.enable_ssl,
+                secret: &secret,
+                event_id,
+                sequence: None,
+                attempt: 1,
+                traceparent: telemetry::traceparent(),
+                body: &body,
+            };
+            sender.send(&letter).await
+        }
+        Err(error) => {
+            tracing::warn!(webhook.id = row.id, "the secret of a webhook: {error}");
+            Sent::not_sent(UNREADABLE_SECRET, kit.clock.now())
+        }
     };
-    let answer = sender.send(&letter).await;
     let delivery = kit
         .store
         .transact(&caller.context(), async |unit| {

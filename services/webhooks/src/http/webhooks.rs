@@ -8,9 +8,11 @@ use event_store::log::LogFilter;
 use event_store::{Tx, Unit};
 use policy::{LimitInput, Ownership, Relation, Resource};
 use serde::Serialize;
-use service_kit::auth::base_url;
+use service_kit::auth::url_of;
 use service_kit::cvat::{BasicUser, date};
 use service_kit::list::{ListQuery, Page};
+use service_kit::news::News;
+use service_kit::organization::{Scope, permit};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write, directory};
 use utoipa::ToSchema;
 
@@ -18,6 +20,7 @@ use super::write::{PatchedWebhookWrite, WebhookWrite};
 use crate::domain::events::WebhookType;
 use crate::domain::webhook::{CreateWebhook, UpdateWebhook, Webhook, WebhookCommand, WebhookError};
 use crate::projections::{known_projects, webhooks};
+use crate::secrets::Secrets;
 
 /// The services whose events webhooks are told.
 const SOURCES: [&str; 2] = ["identity", "projects"];
@@ -55,19 +58,12 @@ pub struct WebhookRead {
 #[post("/api/webhooks")]
 pub async fn create_webhook(kit: web::Data<Kit>, caller: Caller, request: Write<WebhookWrite>) -> Answer {
     let body = &request.body;
-    let organization_id = match (body.webhook_type, body.project_id) {
-        (WebhookType::Project, Some(id)) => project_organization(&kit, &caller, id).await?,
-        (WebhookType::Project, None) => return Err(refused(WebhookError::NoProject)),
-        (WebhookType::Organization, Some(_)) => return Err(refused(WebhookError::ProjectNotAllowed)),
-        (WebhookType::Organization, None) => {
-            let scope = kit.scope(&caller, &request.selection).await?;
-            permit(&kit, &caller, "create@organization", scope.organization_id(), Ownership::NONE).await?;
-            scope.organization_id()
-        }
-    };
+    // Before the target is looked up: a name is resolved for those only who may have a webhook.
+    kit.read_late(&caller, async |tx| place(tx, &caller, &request).await).await?;
     body.check(&kit).await?;
     let starts = starts(&kit).await;
     kit.write(&caller, &request, async |unit| {
+        let organization_id = place(unit.tx(), &caller, &request).await?;
         let id = unit.new_ids_of("webhook", 1).await?[0];
         let create = CreateWebhook {
             id,
@@ -75,7 +71,7 @@ pub async fn create_webhook(kit: web::Data<Kit>, caller: Caller, request: Write<
             owner_id: caller.user_id(),
             project_id: body.project_id,
             organization_id,
-            settings: body.settings(),
+            settings: body.settings(Secrets::new(&kit).seal(caller.tenant(), id, &body.secret)?),
             starts: starts.clone(),
             at: unit.store().clock().now(),
         };
@@ -85,8 +81,10 @@ pub async fn create_webhook(kit: web::Data<Kit>, caller: Caller, request: Write<
     .await
 }
 
+service_kit::list_params!(WebhookList, webhooks::FIELDS, service_kit::list::Place::Organization);
+
 /// Lists the webhooks that the caller may see.
-#[utoipa::path(responses((status = 200, body = Vec<WebhookRead>)), tag = "webhooks")]
+#[utoipa::path(params(WebhookList), responses((status = 200, body = Page<WebhookRead>)), tag = "webhooks")]
 #[get("/api/webhooks")]
 pub async fn list_webhooks(
     kit: web::Data<Kit>,
@@ -103,8 +101,7 @@ pub async fn list_webhooks(
             Ok((render(tx, &caller.base_url, rows).await?, window))
         })
         .await?;
-    let url = format!("{}{}", base_url(&request), request.uri());
-    Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
+    Ok(HttpResponse::Ok().json(Page::new(results, &window, &url_of(&request))))
 }
 
 /// Shows a webhook.
@@ -142,10 +139,17 @@ pub async fn update_webhook(
 }
 
 async fn change(kit: &Kit, caller: &Caller, id: i64, request: Write<PatchedWebhookWrite>) -> Answer {
+    // Before the target is looked up: a name is resolved for those only who may have a webhook.
     authorised(kit, caller, id, "update").await?;
     request.body.check(kit).await?;
     kit.write(caller, &request, async |unit| {
-        let update = UpdateWebhook { at: unit.store().clock().now(), ..request.body.update() };
+        let row = locked(unit, caller, id, "update").await?;
+        let sealed_secret = match request.body.secret() {
+            Some(wanted) => Secrets::new(kit).change(caller.tenant(), id, &row.sealed_secret, wanted)?,
+            None => None,
+        };
+        let at = unit.store().clock().now();
+        let update = UpdateWebhook { at, ..request.body.update(sealed_secret) };
         unit.execute::<Webhook>(id, WebhookCommand::Update(Box::new(update))).await?;
         Reply::ok(&read(unit, caller, id).await?)
     })
@@ -161,8 +165,8 @@ pub async fn delete_webhook(
     id: web::Path<i64>,
     request: Write,
 ) -> Answer {
-    authorised(&kit, &caller, *id, "delete").await?;
     kit.write(&caller, &request, async |unit| {
+        locked(unit, &caller, *id, "delete").await?;
         unit.execute::<Webhook>(*id, WebhookCommand::Delete).await?;
         Ok(Reply::no_content())
     })
@@ -171,24 +175,38 @@ pub async fn delete_webhook(
 
 /// A webhook with which the caller may do this.
 pub async fn authorised(kit: &Kit, caller: &Caller, id: i64, scope: &str) -> Result<webhooks::Row, Refusal> {
-    let row = kit.read(caller, async |tx| Ok(webhooks::find(tx, id).await?)).await?;
-    let row = row.ok_or_else(Refusal::not_found)?;
+    kit.read_late(caller, async |tx| permitted(tx, caller, id, scope).await).await
+}
+
+/// The same inside a write: nobody changes the webhook until the end of it.
+pub async fn locked(
+    unit: &mut Unit,
+    caller: &Caller,
+    id: i64,
+    scope: &str,
+) -> Result<webhooks::Row, Refusal> {
+    unit.lock::<Webhook>(&[id]).await?;
+    permitted(unit.tx(), caller, id, scope).await
+}
+
+async fn permitted(tx: &mut Tx, caller: &Caller, id: i64, scope: &str) -> Result<webhooks::Row, Refusal> {
+    let row = webhooks::find(tx, id).await?.ok_or_else(Refusal::not_found)?;
     let ownership = Ownership::NONE
         .with(Relation::Owner, row.owner_id == Some(caller.user_id()))
         .with(Relation::ProjectOwner, row.project_owner_id == Some(caller.user_id()));
-    permit(kit, caller, scope, row.organization_id, ownership).await?;
+    allow(tx, caller, scope, row.organization_id, ownership).await?;
     Ok(row)
 }
 
-async fn permit(
-    kit: &Kit,
+async fn allow(
+    tx: &mut Tx,
     caller: &Caller,
     scope: &str,
     organization_id: Option<i64>,
     ownership: Ownership,
 ) -> Result<(), Refusal> {
     let (table, subject) = (policy::table(Resource::Webhooks), caller.subject());
-    kit.permit(caller, organization_id, |context| {
+    permit(tx, caller, organization_id, |context| {
         table.decide(scope, &subject, context, ownership, &LimitInput::NONE)
     })
     .await
@@ -198,17 +216,26 @@ fn refused(error: WebhookError) -> Refusal {
     event_store::ExecuteError::Refused(error).into()
 }
 
-/// Where a project is that the caller may make webhooks for; the request's organization does not matter.
-async fn project_organization(kit: &Kit, caller: &Caller, id: i64) -> Result<Option<i64>, Refusal> {
-    let found = kit
-        .find_late(caller.tenant(), ("projects", "project", id), async |tx| {
-            known_projects::find(tx, id).await
-        })
-        .await?;
-    let project = found.ok_or_else(Refusal::not_found)?;
-    let owns = Ownership::NONE.with(Relation::ProjectOwner, project.owner_id == Some(caller.user_id()));
-    permit(kit, caller, "create@project", project.organization_id, owns).await?;
-    Ok(project.organization_id)
+/// The organization of a webhook that the caller may create: its project's, wherever the request is, or the one
+/// that the request names, which is held until the end of the transaction.
+async fn place(tx: &mut Tx, caller: &Caller, request: &Write<WebhookWrite>) -> Result<Option<i64>, Refusal> {
+    match (request.body.webhook_type, request.body.project_id) {
+        (WebhookType::Project, Some(id)) => {
+            let unknown = || Refusal::not_found().unless(News::of("projects", "project", id));
+            let project = known_projects::find(tx, id).await?.ok_or_else(unknown)?;
+            let owns =
+                Ownership::NONE.with(Relation::ProjectOwner, project.owner_id == Some(caller.user_id()));
+            allow(tx, caller, "create@project", project.organization_id, owns).await?;
+            Ok(project.organization_id)
+        }
+        (WebhookType::Project, None) => Err(refused(WebhookError::NoProject)),
+        (WebhookType::Organization, Some(_)) => Err(refused(WebhookError::ProjectNotAllowed)),
+        (WebhookType::Organization, None) => {
+            let organization_id = Scope::hold(tx, caller, &request.selection).await?.organization_id();
+            allow(tx, caller, "create@organization", organization_id, Ownership::NONE).await?;
+            Ok(organization_id)
+        }
+    }
 }
 
 /// How far each source's log is now: a new webhook hears of what comes after it. One that does not answer is

@@ -69,14 +69,14 @@ fn yes() -> bool {
 }
 
 impl WebhookWrite {
-    /// The settings of the new webhook.
-    pub fn settings(&self) -> Settings {
+    /// The settings of the new webhook, with its secret sealed.
+    pub fn settings(&self, sealed_secret: String) -> Settings {
         let ContentType::Json = self.content_type;
         Settings {
             target_url: self.target_url.clone(),
             description: self.description.clone(),
             events: self.events.clone(),
-            secret: self.secret.clone(),
+            sealed_secret,
             is_active: self.is_active,
             enable_ssl: self.enable_ssl,
         }
@@ -90,14 +90,19 @@ impl WebhookWrite {
 }
 
 impl PatchedWebhookWrite {
-    /// The command's fields; it is at no time yet.
-    pub fn update(&self) -> UpdateWebhook {
+    /// The secret that it is to have, if it says so.
+    pub fn secret(&self) -> Option<&str> {
+        self.secret.as_deref()
+    }
+
+    /// The command's fields, with what is to become of the secret; it is at no time yet.
+    pub fn update(&self, sealed_secret: Option<String>) -> UpdateWebhook {
         let ContentType::Json = self.content_type;
         UpdateWebhook {
             target_url: self.target_url.clone(),
             description: self.description.clone(),
             events: self.events.clone(),
-            secret: self.secret.clone(),
+            sealed_secret,
             is_active: self.is_active,
             enable_ssl: self.enable_ssl,
             ..Default::default()

@@ -20,6 +20,7 @@ use super::targets::Targets;
 use crate::deliveries::attempts::{self, Attempt};
 use crate::deliveries::messages::{self, DELIVER, Due, Outcome};
 use crate::domain::webhook::{UpdateWebhook, Webhook, WebhookCommand, WebhookError};
+use crate::secrets::{Secrets, UNREADABLE_SECRET};
 
 /// Attempts at the same time.
 const CONCURRENCY: usize = 64;
@@ -39,6 +40,7 @@ const GONE: u16 = 410;
 struct Worker {
     store: Store,
     sender: Sender,
+    secrets: Secrets,
     paces: Paces,
 }
 
@@ -49,7 +51,8 @@ pub async fn run(kit: Kit) {
         Ok(sender) => sender,
         Err(error) => return tracing::error!("webhooks cannot be delivered: {error:#}"),
     };
-    let worker = Worker { store: kit.store.clone(), sender, paces: Paces::default() };
+    let (store, secrets) = (kit.store.clone(), Secrets::new(&kit));
+    let worker = Worker { store, sender, secrets, paces: Paces::default() };
     let mut running = JoinSet::new();
     loop {
         while running.try_join_next().is_some() {}
@@ -77,8 +80,12 @@ async fn start(worker: &Worker, running: &mut JoinSet<()>) -> Result<Duration, S
     for job in due {
         let worker = worker.clone();
         running.spawn(async move {
-            let span =
-                tracing::info_span!("deliver", otel.name = "POST webhook", message.id = job.subject_id);
+            let span = tracing::info_span!(
+                "deliver",
+                otel.name = "POST webhook",
+                otel.kind = "client",
+                message.id = job.subject_id
+            );
             telemetry::continue_trace(&span, job.traceparent.as_deref());
             let subject_id = job.subject_id;
             if let Err(error) = attempt(&worker, job).instrument(span).await {
@@ -98,7 +105,7 @@ async fn start(worker: &Worker, running: &mut JoinSet<()>) -> Result<Duration, S
 }
 
 async fn attempt(worker: &Worker, mut job: Job) -> Result<(), StoreError> {
-    let Worker { store, sender, paces } = worker;
+    let Worker { store, secrets, paces, .. } = worker;
     let context = Context { traceparent: job.traceparent.clone(), ..Context::mesh(job.tenant()) };
     let mut tx = store.database().tenant(job.tenant()).await?;
     let due = messages::due(&mut tx, job.subject_id).await?;
@@ -113,39 +120,28 @@ async fn attempt(worker: &Worker, mut job: Job) -> Result<(), StoreError> {
         Ok(place) => place,
         Err(turn) => return put_off(store, &mut job, turn).await,
     };
-    let letter = Letter {
-        target_url: &target_url,
-        enable_ssl: due.enable_ssl,
-        secret: &due.secret,
-        event_id: due.event_id,
-        sequence: due.sequence,
-        attempt: due.attempts + 1,
-        traceparent: telemetry::traceparent().or_else(|| job.traceparent.clone()),
-        body: &due.body,
-    };
-    let mut sending = std::pin::pin!(sender.send(&letter));
-    let answer = loop {
-        match tokio::time::timeout(RENEWAL, &mut sending).await {
-            Ok(answer) => break answer,
-            // Without it another worker may make the same attempt, which is better than to break this one off.
-            Err(_) => {
-                if let Err(error) = put_off(store, &mut job, store.clock().now() + CLAIM).await {
-                    tracing::warn!(error = event_store::chain(&error), "a claim could not be renewed");
-                }
-            }
+    let answer = match secrets.open(job.tenant(), due.webhook_id, &due.sealed_secret) {
+        Ok(secret) => {
+            let answer = send(worker, &mut job, &due, &target_url, &secret).await;
+            place.took((answer.ended - answer.began).to_std().unwrap_or_default());
+            answer
+        }
+        // Never without the signature that its receiver was promised.
+        Err(error) => {
+            tracing::warn!(webhook.id = due.webhook_id, "the secret of a webhook: {error}");
+            Answer::not_sent(UNREADABLE_SECRET, store.clock().now())
         }
     };
-    place.took((answer.ended - answer.began).to_std().unwrap_or_default());
     drop(place);
     event_store::fail_point!("webhooks.deliver.sent");
     tracing::info!(
         webhook.id = due.webhook_id,
         event = due.event,
         status = answer.status,
-        attempt = letter.attempt,
+        attempt = due.attempts + 1,
         "{} after attempt {}",
         answer.status,
-        letter.attempt
+        due.attempts + 1
     );
     // Not Store::transact: its closure would make this future one that cannot move between threads.
     for _ in 1..RECORD_TRIES {
@@ -155,6 +151,33 @@ async fn attempt(worker: &Worker, mut job: Job) -> Result<(), StoreError> {
         }
     }
     record(store, &context, &job, &due, &answer).await
+}
+
+/// Sends a message, and keeps the claim on it as long as that takes.
+async fn send(worker: &Worker, job: &mut Job, due: &Due, target_url: &str, secret: &str) -> Answer {
+    let Worker { store, sender, .. } = worker;
+    let letter = Letter {
+        target_url,
+        enable_ssl: due.enable_ssl,
+        secret,
+        event_id: due.event_id,
+        sequence: due.sequence,
+        attempt: due.attempts + 1,
+        traceparent: telemetry::traceparent().or_else(|| job.traceparent.clone()),
+        body: &due.body,
+    };
+    let mut sending = std::pin::pin!(sender.send(&letter));
+    loop {
+        match tokio::time::timeout(RENEWAL, &mut sending).await {
+            Ok(answer) => return answer,
+            // Without it another worker may make the same attempt, which is better than to break this one off.
+            Err(_) => {
+                if let Err(error) = put_off(store, job, store.clock().now() + CLAIM).await {
+                    tracing::warn!(error = event_store::chain(&error), "a claim could not be renewed");
+                }
+            }
+        }
+    }
 }
 
 /// Lets a claimed job come due again at another time.

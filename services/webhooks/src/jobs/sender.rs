@@ -58,6 +58,20 @@ pub struct Answer {
     pub ended: DateTime<Utc>,
 }
 
+impl Answer {
+    /// Nothing was sent, because of something that may yet be put right.
+    pub fn not_sent(why: &str, at: DateTime<Utc>) -> Self {
+        Self {
+            status: NO_CONNECTION,
+            response: why.to_owned(),
+            retry_after: None,
+            forbidden: false,
+            began: at,
+            ended: at,
+        }
+    }
+}
+
 impl Sender {
     /// A sender that reaches public addresses and `targets`.
     ///
@@ -157,14 +171,7 @@ enum Failure {
 
 impl Failure {
     fn answer(self, began: DateTime<Utc>) -> Answer {
-        let mut answer = Answer {
-            status: NO_CONNECTION,
-            response: String::new(),
-            retry_after: None,
-            forbidden: false,
-            began,
-            ended: began,
-        };
+        let mut answer = Answer::not_sent("", began);
         match self {
             Self::Forbidden(why) => (answer.response, answer.forbidden) = (why.to_string(), true),
             Self::Url(why) => (answer.response, answer.forbidden) = (format!("Not an URL: {why}."), true),

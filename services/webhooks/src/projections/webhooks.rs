@@ -28,10 +28,11 @@ pub const FIELDS: ListFields = ListFields::new(
     ],
 );
 
-/// A project webhook is where its project is now; the column is where it was when the webhook was made.
+/// A project webhook is where its project is now; the column is where the webhook was made. That of an
+/// organization that is no more is its owner's own; by the column it still hears what is left to hear.
 macro_rules! place {
     () => {
-        "(CASE WHEN p.id IS NULL THEN w.organization_id ELSE p.organization_id END)"
+        "(CASE WHEN p.id IS NULL THEN g.id ELSE p.organization_id END)"
     };
 }
 
@@ -46,7 +47,7 @@ const COLUMNS: Columns = Columns {
 macro_rules! select {
     () => {
         concat!(
-            "SELECT w.id, w.type AS webhook_type, w.target_url, w.description, w.events, w.secret, w.is_active, ",
+            "SELECT w.id, w.type AS webhook_type, w.target_url, w.description, w.events, w.sealed_secret, w.is_active, ",
             "w.enable_ssl, w.owner_id, w.project_id, ",
             place!(),
             " AS organization_id, p.owner_id AS project_owner_id, w.created_date, w.updated_date, ",
@@ -60,6 +61,7 @@ macro_rules! from {
         " FROM webhooks w \
          LEFT JOIN directory_users o ON o.tenant_id = w.tenant_id AND o.id = w.owner_id \
          LEFT JOIN known_projects p ON p.tenant_id = w.tenant_id AND p.id = w.project_id \
+         LEFT JOIN directory_organizations g ON g.tenant_id = w.tenant_id AND g.id = w.organization_id AND NOT g.ended \
          LEFT JOIN LATERAL (SELECT d.status_code, d.updated_date FROM deliveries d \
             WHERE d.tenant_id = w.tenant_id AND d.webhook_id = w.id \
             ORDER BY d.updated_date DESC, d.id DESC LIMIT 1) last ON true \
@@ -81,7 +83,7 @@ pub struct Row {
     #[diesel(sql_type = Array<Text>)]
     pub events: Vec<String>,
     #[diesel(sql_type = Text)]
-    pub secret: String,
+    pub sealed_secret: String,
     #[diesel(sql_type = Bool)]
     pub is_active: bool,
     #[diesel(sql_type = Bool)]
@@ -126,11 +128,11 @@ async fn delete(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
 async fn put(tx: &mut Tx, hook: &Hook) -> Result<(), StoreError> {
     let settings = &hook.settings;
     Sql::fixed(
-        "INSERT INTO webhooks (tenant_id, id, type, target_url, description, events, secret, is_active, \
+        "INSERT INTO webhooks (tenant_id, id, type, target_url, description, events, sealed_secret, is_active, \
          enable_ssl, owner_id, project_id, organization_id, starts, created_date, updated_date) \
          VALUES (es_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::json, $13, $14) \
          ON CONFLICT (tenant_id, id) DO UPDATE SET target_url = excluded.target_url, \
-         description = excluded.description, events = excluded.events, secret = excluded.secret, \
+         description = excluded.description, events = excluded.events, sealed_secret = excluded.sealed_secret, \
          is_active = excluded.is_active, enable_ssl = excluded.enable_ssl, \
          updated_date = excluded.updated_date",
     )
@@ -139,7 +141,7 @@ async fn put(tx: &mut Tx, hook: &Hook) -> Result<(), StoreError> {
     .bind::<Text>(settings.target_url.clone())
     .bind::<Text>(settings.description.clone())
     .bind::<Array<Text>>(settings.events.clone())
-    .bind::<Text>(settings.secret.clone())
+    .bind::<Text>(settings.sealed_secret.clone())
     .bind::<Bool>(settings.is_active)
     .bind::<Bool>(settings.enable_ssl)
     .bind::<Nullable<BigInt>>(hook.owner_id)

@@ -29,21 +29,16 @@ impl Serialize for Body<'_> {
     }
 }
 
-/// The fields of `old` that are different in `new`.
-pub fn differences(old: &Value, new: &Value) -> Map<String, Value> {
-    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    fields(old).into_iter().filter(|(name, value)| new.get(name) != Some(value)).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use event_store::before_update;
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn a_body_has_cvats_keys_in_cvats_order() {
-        let before_update = differences(&json!({ "name": "a", "id": 1 }), &json!({ "name": "b", "id": 1 }));
+        let before_update = before_update(&json!({ "name": "a", "id": 1 }), &json!({ "name": "b", "id": 1 }));
         let body = Body {
             event: "update:project",
             resource: "project",
@@ -64,7 +59,7 @@ mod tests {
             event: "create:project",
             resource: "project",
             subject: &json!({}),
-            before_update: &differences(&json!({ "id": 1 }), &json!({ "id": 1 })),
+            before_update: &before_update(&json!({ "id": 1 }), &json!({ "id": 1 })),
             sender: &None,
             webhook_id: 9,
         };

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use service_kit::cvat::BasicUser;
 use service_kit::directory::{self, User};
 
-use super::body::{Body, differences};
+use super::body::Body;
 use crate::deliveries::messages::{NewMessage, queue};
 use crate::projections::webhooks;
 
@@ -82,7 +82,7 @@ pub async fn tell<S: Subject>(
     let base_url = unit.store().public_url().to_owned();
     let shown = subject.render(&users, &base_url)?;
     let before_update = match &old {
-        Some(old) => differences(&old.render(&users, &base_url)?, &shown),
+        Some(old) => event_store::before_update(&old.render(&users, &base_url)?, &shown),
         None => Map::new(),
     };
     let changed_fields = before_update.keys().cloned().collect::<Vec<_>>().join(",");
@@ -157,7 +157,7 @@ mod tests {
         let old = before(&project, changes.as_object().unwrap()).unwrap();
         let (old, new) =
             (old.render(&users, "http://x").unwrap(), project.render(&users, "http://x").unwrap());
-        let changed = differences(&old, &new);
+        let changed = event_store::before_update(&old, &new);
         // Labels are a link in CVAT's representation, so they are never part of the difference.
         assert_eq!(changed.keys().collect::<Vec<_>>(), ["assignee", "name"]);
         assert_eq!(changed["assignee"]["username"], "alice");

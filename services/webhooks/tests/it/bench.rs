@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use test_kit::TestMesh;
 use webhooks::domain::events::WebhookType;
 use webhooks::domain::webhook::{CreateWebhook, Settings, UpdateWebhook, Webhook, WebhookCommand};
+use webhooks::secrets::Secrets;
 
 /// The organization, project and user of all events here.
 pub const ORGANIZATION: i64 = 3;
@@ -58,8 +59,9 @@ impl Bench {
 
     /// Makes a webhook of the organization, or of the project; events after position 0 are its own.
     pub async fn hook(&self, webhook_type: WebhookType, url: &str, events: &[&str]) -> i64 {
+        let id = self.store().new_id_of("webhook").await.unwrap();
         let create = CreateWebhook {
-            id: self.store().new_id_of("webhook").await.unwrap(),
+            id,
             webhook_type,
             owner_id: USER,
             project_id: (webhook_type == WebhookType::Project).then_some(PROJECT),
@@ -68,16 +70,29 @@ impl Bench {
                 target_url: url.to_owned(),
                 description: String::new(),
                 events: events.iter().map(|event| (*event).to_owned()).collect(),
-                secret: "s".to_owned(),
+                sealed_secret: self.sealed(id),
                 is_active: true,
                 enable_ssl: true,
             },
             starts: BTreeMap::from([("projects".to_owned(), 0)]),
             at: self.mesh.clock.now(),
         };
-        let id = create.id;
         self.command(id, WebhookCommand::Create(Box::new(create))).await;
         id
+    }
+
+    /// The secret of a webhook as it is stored.
+    pub fn sealed(&self, id: i64) -> String {
+        Secrets::new(self.mesh.running.kit("webhooks").unwrap()).seal(self.tenant, id, "s").unwrap()
+    }
+
+    pub async fn set_sealed_secret(&self, id: i64, sealed_secret: String) {
+        let update = UpdateWebhook {
+            sealed_secret: Some(sealed_secret),
+            at: self.mesh.clock.now(),
+            ..Default::default()
+        };
+        self.command(id, WebhookCommand::Update(Box::new(update))).await;
     }
 
     pub async fn switch(&self, id: i64, is_active: bool) {

@@ -100,6 +100,24 @@ async fn a_failed_delivery_is_tried_again_with_the_same_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_its_secret_a_hook_sends_nothing_until_it_is_set_again() {
+    let bench = Bench::start().await;
+    let receiver = Receiver::start(Mode::Ok);
+    let hook = bench.hook(WebhookType::Organization, &receiver.url, &["create:project"]).await;
+    // As an older build stored it, or sealed under another MESH_SECRET.
+    bench.set_sealed_secret(hook, "s".to_owned()).await;
+    bench.take(&[bench.created()]).await;
+    let recorded = bench.deliveries(hook, 1).await;
+    assert_eq!((recorded[0].status_code, recorded[0].outcome.as_deref()), (502, None));
+    assert!(recorded[0].response.contains("set it again"), "{}", recorded[0].response);
+    assert!(receiver.received().is_empty(), "sent without a signature");
+    bench.set_sealed_secret(hook, bench.sealed(hook)).await;
+    bench.mesh.clock.advance(TimeDelta::seconds(7));
+    assert_eq!(bench.deliveries(hook, 2).await[1].status_code, 200);
+    assert!(receiver.received()[0].header("x-signature-256").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_decides_how_long_the_pause_is() {
     let bench = Bench::start().await;
     let receiver = Receiver::start(Mode::RetryAfter(60));

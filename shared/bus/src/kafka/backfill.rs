@@ -14,12 +14,14 @@ use event_store::inbox::{self, Move, Place, TakeError};
 use event_store::log::{LogFilter, LogPage};
 use prometheus::{IntCounterVec, Opts};
 
-use super::admin;
 use super::link::{Epoch, Part};
+use super::look::{Read, look};
 use super::place::{Behind, Start};
-use super::source::{Backoff, Feed, SourceError};
+use super::source::{Feed, Source, SourceError};
+use crate::consumer::OtherLog;
 use crate::log_source::BATCH;
 use crate::partition;
+use crate::retry::{Backoff, Said};
 
 /// How often a partition was read from its producer's log; registered with prometheus' default registry.
 static BACKFILLS: LazyLock<Option<IntCounterVec>> = LazyLock::new(|| {
@@ -47,16 +49,20 @@ pub(super) async fn backfill(feed: &Feed, source: usize, behind: Vec<Behind>) ->
         .map(|Behind { part, epoch, place, .. }| Course { part, epoch, place, rewound: false })
         .collect();
     let mut backoff = Backoff::default();
+    let mut said = Said::default();
     loop {
         match run(feed, source, &mut courses).await {
             Ok(starts) => return starts,
             Err(error) => {
-                tracing::warn!(
-                    consumer = feed.name,
-                    topic,
-                    error = event_store::chain(&error),
-                    "the backfill stopped; going on where it stands"
-                );
+                let error = event_store::chain(&error);
+                if said.is_news(&error) {
+                    tracing::warn!(
+                        consumer = feed.name,
+                        topic,
+                        error,
+                        "the backfill stopped; going on where it stands"
+                    );
+                }
                 backoff.pause().await;
             }
         }
@@ -84,11 +90,14 @@ fn announce(feed: &Feed, topic: &str, behind: &[Behind]) {
 }
 
 async fn run(feed: &Feed, source: usize, courses: &mut Vec<Course>) -> Result<Vec<Start>, SourceError> {
-    let topic = &feed.sources[source].topic;
-    let extent = admin::extent(&feed.settings, topic, false).await?;
-    let Some(peer) = &feed.sources[source].peer else {
-        return Err(SourceError::NoPeer(feed.sources[source].service.clone()));
-    };
+    let Source { topic, service, peer } = &feed.sources[source];
+    let Some(peer) = peer else { return Err(SourceError::NoPeer(service.clone())) };
+    let look = look(&feed.settings, topic, Read::Last).await?;
+    for course in courses.iter() {
+        if !peer.is_known_at(&course.place).await? {
+            return Err(OtherLog::new(peer, &course.place).into());
+        }
+    }
     loop {
         courses.retain(|course| feed.link.owns(course.part, course.epoch));
         let Some(after) = courses.iter().map(|course| course.place.position).min() else {
@@ -110,9 +119,19 @@ async fn run(feed: &Feed, source: usize, courses: &mut Vec<Course>) -> Result<Ve
             Ok(()) => {}
         }
     }
+    // A topic that is not of this log is left alone; until it is settled, each attempt reads the log further.
+    for found in look.evidence().filter(|found| courses.iter().any(|course| course.part.1 == found.part)) {
+        let ours = match found.event {
+            Some((position, id)) => peer.has(position, Some(id)).await?,
+            None => false,
+        };
+        if !ours {
+            return Err(found.foreign(topic, service).into());
+        }
+    }
     let mut starts = vec![];
     for Course { part, epoch, place, .. } in courses.drain(..) {
-        let end = extent.watermarks.get(part.1 as usize).map_or(0, |(_, high)| *high);
+        let end = look.watermarks.get(part.1 as usize).map_or(0, |(_, high)| *high);
         let to = Place { next_offset: end, event_id: None, ..place.clone() };
         match inbox::move_place(&feed.store, &feed.name, &place, &to).await {
             Ok(()) => starts.push(Start { part, epoch, place: to, offset: end, verify: None }),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -12,9 +12,13 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::link::{Epoch, Link, Part};
 use super::logs;
+use super::look::offsets;
 
 /// How long giving up partitions may wait for what is being written; well below the session's end.
 const REVOKE_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long new partitions may wait to be told where their topics end.
+const ENDS_LIMIT: Duration = Duration::from_secs(1);
 
 /// A partition that is being read.
 pub(super) struct Reading {
@@ -103,19 +107,18 @@ impl ConsumerContext for Context {
 /// Lets partitions begin where nothing is to be fetched. As a number: the word "end" would be looked up in the
 /// background, and an answer that comes late, even after a seek, sends the partition to the end once more.
 fn begin_at_the_end(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) {
-    let mut answers = true;
+    let deadline = Instant::now() + ENDS_LIMIT;
+    let mut ends: HashMap<String, Vec<i64>> = HashMap::new();
     for mut elem in list.elements() {
-        let mut offset = Offset::End;
-        if answers {
-            match consumer.fetch_watermarks(elem.topic(), elem.partition(), Duration::from_secs(1)) {
-                Ok((_, end)) => offset = Offset::Offset(end),
-                // The word must do: what it may skip is noticed, and read from the log.
-                Err(error) => {
-                    tracing::debug!(error = %error, "the end of {} is not known", elem.topic());
-                    answers = false;
-                }
-            }
-        }
+        let topic = elem.topic().to_owned();
+        let ends = ends.entry(topic).or_insert_with_key(|topic| {
+            offsets(consumer, topic, Offset::End, deadline).unwrap_or_else(|error| {
+                tracing::debug!(error = event_store::chain(&error), "the ends of {topic} are not known");
+                vec![]
+            })
+        });
+        // Else the word must do: what it may skip is noticed, and read from the log.
+        let offset = ends.get(elem.partition() as usize).map_or(Offset::End, |end| Offset::Offset(*end));
         if let Err(error) = elem.set_offset(offset) {
             tracing::warn!(error = %error, "a partition begins where Kafka thinks");
         }

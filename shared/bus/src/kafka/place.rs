@@ -7,9 +7,10 @@
 use event_store::inbox::{self, Place};
 use uuid::Uuid;
 
-use super::admin;
 use super::link::{Epoch, Part};
-use super::source::{Backoff, Feed, SourceError};
+use super::look::{Look, Read, look};
+use super::source::{Feed, Source, SourceError};
+use crate::retry::Backoff;
 
 /// A partition that can be read from Kafka.
 pub(super) struct Start {
@@ -44,7 +45,6 @@ pub(super) async fn place(
         }
         match try_place(feed, source, &parts).await {
             Ok(placed) => return placed,
-            Err(_) if backoff.is_first() => backoff.pause().await,
             Err(error) => {
                 tracing::warn!(
                     consumer = feed.name,
@@ -68,12 +68,13 @@ async fn try_place(
     for (part, epoch) in parts {
         places.push((*part, *epoch, inbox::place(&feed.store, &feed.name, topic, part.1).await?));
     }
-    let thorough = places.iter().any(|(_, _, place)| is_new(place));
-    let extent = admin::extent(&feed.settings, topic, thorough).await?;
+    let read = if places.iter().any(|(_, _, place)| is_new(place)) { Read::First } else { Read::Nothing };
+    let look = look(&feed.settings, topic, read).await?;
+    let complete = holds_the_log(&feed.sources[source], &look).await;
     let (mut starts, mut behind) = (vec![], vec![]);
     for (part, epoch, place) in places {
-        let watermarks = extent.watermarks.get(part.1 as usize).copied().unwrap_or((0, 0));
-        match beginning(&place, watermarks, extent.complete) {
+        let watermarks = look.watermarks.get(part.1 as usize).copied().unwrap_or((0, 0));
+        match beginning(&place, watermarks, complete) {
             Beginning::Read { offset, verify } => starts.push(Start { part, epoch, place, offset, verify }),
             Beginning::Backfill(reason) => behind.push(Behind { part, epoch, place, reason }),
         }
@@ -81,8 +82,25 @@ async fn try_place(
     Ok((starts, behind))
 }
 
+/// Whether the topic holds the producer's log from its first event on. Without an answer the log is read, and
+/// partitions that have a place need not wait for one.
+async fn holds_the_log(source: &Source, look: &Look) -> bool {
+    let (Some(first), Some(peer)) = (look.first_event(), &source.peer) else { return false };
+    match peer.has(1, Some(first)).await {
+        Ok(has) => has,
+        Err(error) => {
+            tracing::debug!(
+                error = event_store::chain(&error),
+                "{} is not asked for its first event",
+                source.service
+            );
+            false
+        }
+    }
+}
+
 /// The reason of a consumer that has nothing yet.
-const NEW: &str = "the topic does not hold the log from its beginning";
+const NEW: &str = "the topic is not known to hold the log from its beginning";
 /// The reason of one that has read nothing from Kafka since its last backfill.
 const UNPROVEN: &str = "there is no record to recognise the topic by";
 

@@ -4,7 +4,6 @@
 //! polling, so that the group keeps it. Everything that waits here waits with a limit.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use super::context::{Context, Reading};
 use super::link::{Command, Epoch, Link, Part, Record};
 use super::logs;
 use super::watch::Watch;
-use crate::headers::{self, RecordError};
+use crate::headers;
 
 /// Records, and bytes of their data, in one batch at most.
 const BATCH: (usize, usize) = (500, 4 * 1024 * 1024);
@@ -167,11 +166,8 @@ impl<'a> Poll<'a> {
             // Fetched before it was paused.
             None => return,
         };
-        // The client library panics on a header whose name is not UTF-8.
-        let event = std::panic::catch_unwind(AssertUnwindSafe(|| headers::read(message)))
-            .unwrap_or(Err(RecordError::Broken));
         self.bytes += message.payload_len();
-        self.batch.push(Record { part, epoch, offset: message.offset(), event });
+        self.batch.push(Record { part, epoch, offset: message.offset(), event: headers::read(message) });
     }
 
     /// Hands the batch over, and lets the partitions rest while the task cannot take it.

@@ -19,13 +19,15 @@ use futures::stream::FuturesUnordered;
 use super::admin::TopicError;
 use super::backfill::backfill;
 use super::link::{Epoch, Heard, Link, Part, Record};
+use super::look::Foreign;
 use super::place::{Behind, Start, place};
 use super::poll_thread::{self, PollError};
 use super::sift::{Reader, Sifted, sift};
 use super::taking::{Outcome, Portion, take};
 use super::{Settings, SettingsError};
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, OtherLog};
 use crate::peer::{Peer, PeerError};
+use crate::retry::Backoff;
 
 /// Why a consumer has to pause, or to begin again.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,10 @@ pub(super) enum SourceError {
     Peer(#[from] PeerError),
     #[error("no peer called {0} is known, whose log could be read")]
     NoPeer(String),
+    #[error(transparent)]
+    OtherLog(#[from] OtherLog),
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     #[error("the topic cannot be used")]
     Topic(#[from] TopicError),
     #[error("polling failed")]
@@ -50,24 +56,6 @@ pub(super) enum SourceError {
 
 /// How long partitions are gathered before their producer's log is read.
 const GATHER: Duration = Duration::from_millis(100);
-
-/// Growing pauses between attempts.
-#[derive(Default)]
-pub(super) struct Backoff(u32);
-
-impl Backoff {
-    /// Whether nothing has failed yet; a topic that was just created refuses once.
-    pub(super) fn is_first(&self) -> bool {
-        self.0 == 0
-    }
-
-    /// Waits 200 ms, then twice as long each time, at most 5 s.
-    pub(super) async fn pause(&mut self) {
-        let pause = Duration::from_millis(200 << self.0.min(5)).min(Duration::from_secs(5));
-        self.0 += 1;
-        tokio::time::sleep(pause).await;
-    }
-}
 
 /// One service whose events are read.
 pub(super) struct Source {

@@ -8,7 +8,8 @@ use event_store::StoreError;
 use event_store::inbox::{self, Move, Place, TakeError};
 
 use super::link::{Epoch, Part};
-use super::source::{Backoff, Feed};
+use super::source::Feed;
+use crate::retry::Backoff;
 
 /// One partition's share of a batch.
 pub(super) struct Portion {
@@ -28,8 +29,9 @@ impl Portion {
     /// Adds the next event.
     pub(super) fn add(&mut self, event: Envelope) {
         self.to.next_offset += 1;
-        // An event that was sent again lies before what was already taken.
-        self.to.position = self.to.position.max(event.position);
+        // These two belong together, so that the producer's log can be recognised by them. After an event that
+        // was sent again the position goes back, and a backfill begins with duplicates.
+        self.to.position = event.position;
         self.to.event_id = Some(event.id);
         self.events.push(event);
     }

@@ -129,6 +129,15 @@ impl Broker {
         Some(Paused { pid: own.pid() })
     }
 
+    /// Whether the broker may be stopped; says so when not.
+    pub fn is_ours(&self) -> bool {
+        let ours = self.node.own.is_some();
+        if !ours {
+            println!("SKIPPED: the broker of KAFKA_BROKERS cannot be stopped");
+        }
+        ours
+    }
+
     /// Kills the broker, and starts it again after `pause`; does nothing when it is not ours.
     pub async fn kill_for(&self, pause: Duration) {
         let Some(own) = &self.node.own else { return };
@@ -175,7 +184,8 @@ impl Drop for Paused {
     }
 }
 
-fn signal(pid: u32, name: &str) {
+/// Sends a signal to a process of ours.
+pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
     assert!(status.success());
 }

@@ -10,7 +10,7 @@ use crate::kafka_broker::take_turn;
 use crate::kafka_publisher::read_all;
 use crate::kafka_world::{
     backfills, member, mesh_port, noting, publisher, run, seen, sequencer, service, slow, step, superuser,
-    until_published, until_seen,
+    text, until_published, until_seen,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -84,6 +84,8 @@ async fn what_is_published_twice_is_handled_once() {
         step(&from, 1..=40).await;
     }
     until_seen(&to, 40, 200, LIMIT).await;
+    // Its checkpoint comes after what the consumer sees, and must not come after ours.
+    until_published(&from, LIMIT).await;
     drop(sending);
     // A publisher that died between acknowledgement and checkpoint, and a paused one that comes back.
     superuser(&from).await.batch_execute("UPDATE es_checkpoint SET position = 60").await.unwrap();
@@ -144,6 +146,7 @@ async fn a_record_that_is_no_event_of_ours_does_not_stop_anything() {
     let _member = member(&to, &consumer, &[peer], broker.settings());
     step(&from, 1..=60).await;
     until_seen(&to, 60, 60, LIMIT).await;
+    until_published(&from, LIMIT).await;
     let stranger: BaseProducer = broker.config().create().unwrap();
     let topic = contracts::topic(from.service());
     let broken = OwnedHeaders::new().insert(Header { key: "ce_id", value: Some("no uuid") });
@@ -173,4 +176,83 @@ async fn a_slow_consumer_pauses_its_partitions_and_misses_nothing() {
     let _member = member(&to, &slow(&from), &[peer], broker.settings());
     until_seen(&to, 100, 5_000, LIMIT).await;
     assert_eq!(backfills(&to, ""), 0, "the topic is complete, and a pause is no hole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_read_again_from_its_beginning_changes_nothing() {
+    let Some(broker) = take_turn().await else { return };
+    let (from, to) = (service("p").await, service("c").await);
+    let (peer, _port) = mesh_port(&from).await;
+    let consumer = noting(&[&from]);
+    let _running = [sequencer(&from), publisher(&from, broker.settings())];
+    let join = || member(&to, &consumer, std::slice::from_ref(&peer), broker.settings());
+    let first = join();
+    for _ in 0..5 {
+        step(&from, 1..=40).await;
+    }
+    until_seen(&to, 40, 200, LIMIT).await;
+    drop(first);
+    assert!(bus::kafka::closed(Duration::from_secs(10)).await);
+    let tables = "SELECT md5(string_agg(line, ',' ORDER BY line)) AS text FROM (SELECT seen::text AS line FROM seen \
+                  UNION ALL SELECT inbox_stream::text FROM inbox_stream) AS lines";
+    let offsets =
+        "SELECT string_agg(part || ' ' || next_offset, ',' ORDER BY part) AS text FROM inbox_offset";
+    let before = (text(&to, tables).await, text(&to, offsets).await);
+    let from_the_log = backfills(&to, "");
+    let again = "UPDATE inbox_offset SET next_offset = 0, position = 0, event_id = NULL";
+    superuser(&to).await.batch_execute(again).await.unwrap();
+    let _member = join();
+    let began = Instant::now();
+    while text(&to, offsets).await != before.1 {
+        assert!(began.elapsed() < LIMIT, "it is not read again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(text(&to, tables).await, before.0);
+    assert_eq!(backfills(&to, ""), from_the_log, "it was read from Kafka");
+    step(&from, 1..=40).await;
+    until_seen(&to, 40, 240, LIMIT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_behind_in_one_partition_does_not_look_as_if_it_had_everything() {
+    let Some(broker) = take_turn().await else { return };
+    let (from, to) = (service("p").await, service("c").await);
+    let (peer, _port) = mesh_port(&from).await;
+    let consumer = noting(&[&from]);
+    let _running = [sequencer(&from), publisher(&from, broker.settings())];
+    let join = || member(&to, &consumer, std::slice::from_ref(&peer), broker.settings());
+    let first = join();
+    for _ in 0..2 {
+        step(&from, 1..=60).await;
+    }
+    until_seen(&to, 60, 120, LIMIT).await;
+    let position = async || {
+        let consumers = [consumer.clone()];
+        let progress = bus::progress::read(&to, Some(&broker.settings()), &consumers).await.unwrap();
+        assert_eq!((progress.len(), progress[0].source.as_str()), (1, from.service()));
+        progress[0].position
+    };
+    assert_eq!(position().await, 120, "it has everything, although most partitions end earlier");
+    drop(first);
+    assert!(bus::kafka::closed(Duration::from_secs(10)).await);
+    let behind = "UPDATE inbox_offset SET next_offset = next_offset - 1, position = 7 WHERE part = 3";
+    superuser(&to).await.batch_execute(behind).await.unwrap();
+    assert_eq!(position().await, 7);
+    if let Some(_paused) = broker.pause() {
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(position().await, 7, "what Kafka said last still counts");
+        assert!(began.elapsed() < Duration::from_secs(4), "whoever watches does not wait for Kafka");
+    }
+    // One event more, which nobody takes: it shows within a second.
+    let ahead = "UPDATE inbox_offset SET next_offset = next_offset + 1, position = 120 WHERE part = 3";
+    superuser(&to).await.batch_execute(ahead).await.unwrap();
+    assert_eq!(position().await, 120);
+    step(&from, [5]).await;
+    until_published(&from, LIMIT).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(position().await <= 120);
+    let _member = join();
+    until_seen(&to, 60, 121, LIMIT).await;
+    assert_eq!(position().await, 121);
 }

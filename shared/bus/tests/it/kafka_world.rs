@@ -10,7 +10,7 @@ use bus::{Consumer, Peer};
 use contracts::event::Example;
 use contracts::projects::{Project, ProjectDeleted};
 use contracts::{Envelope, TenantId};
-use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use event_store::aggregate::Refused;
 use event_store::cluster::{Cluster, SharedCluster};
@@ -25,13 +25,25 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::logged::show_log;
+
 static CLUSTER: OnceLock<SharedCluster> = OnceLock::new();
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 pub const TENANT: TenantId = TenantId(Uuid::from_u128(0xacce));
 
+/// Streams with a greater id have events of some six kilobytes.
+pub const HEAVY: i64 = 1_000_000;
+
 /// A task that ends with the value.
 pub struct Running(tokio::task::JoinHandle<()>);
+
+impl Running {
+    /// Waits until it has ended by itself.
+    pub async fn done(mut self) {
+        (&mut self.0).await.unwrap();
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -86,29 +98,30 @@ impl Aggregate for Thing {
     }
 }
 
-/// Shows the log when `RUST_LOG` asks for it.
-fn show_log() {
-    static SHOWN: std::sync::Once = std::sync::Once::new();
-    SHOWN.call_once(|| {
-        let filter = tracing_subscriber::EnvFilter::from_default_env();
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    });
-}
-
 /// Makes a service with an empty database; its name is unlike any other's, and so is its topic's.
 pub async fn service(role: &str) -> Store {
+    let number = COUNT.fetch_add(1, Ordering::SeqCst);
+    let name: &'static str = format!("{role}_{}_{number}", std::process::id()).leak();
+    service_in(name, &bootstrap::database_name(name)).await
+}
+
+/// The same service after its database was replaced by an empty one.
+pub async fn reborn(store: &Store) -> Store {
+    let number = COUNT.fetch_add(1, Ordering::SeqCst);
+    let database = format!("{}_{number}", bootstrap::database_name(store.service()));
+    service_in(store.service(), &database).await
+}
+
+async fn service_in(name: &'static str, database: &str) -> Store {
     show_log();
     let cluster = CLUSTER.get_or_init(|| {
         let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let root: PathBuf = tmp.parent().unwrap().join("test-postgres");
         Cluster::shared_for_tests_blocking(&root).unwrap()
     });
-    let number = COUNT.fetch_add(1, Ordering::SeqCst);
-    let name: &'static str = format!("{role}_{}_{number}", std::process::id()).leak();
     let admin = cluster.url("postgres");
-    let database = bootstrap::database_name(name);
-    bootstrap::create(&admin, &database, name, |_| "secret".into()).await.unwrap();
-    let urls = bootstrap::urls(&admin, &database, name, |_| "secret".into()).unwrap();
+    bootstrap::create(&admin, database, name, |_| "secret".into()).await.unwrap();
+    let urls = bootstrap::urls(&admin, database, name, |_| "secret".into()).unwrap();
     bootstrap::migrate(&urls, vec![], &[]).await.unwrap();
     owner(&urls)
         .await
@@ -118,11 +131,28 @@ pub async fn service(role: &str) -> Store {
         )
         .await
         .unwrap();
+    connect(name, urls).await
+}
+
+/// How another process reaches a service's database.
+pub fn urls_of(store: &Store) -> DatabaseUrls {
+    let admin = CLUSTER.get().unwrap().url("postgres");
+    let database = bootstrap::database_name(store.service());
+    bootstrap::urls(&admin, &database, store.service(), |_| "secret".into()).unwrap()
+}
+
+/// Connects to a service's database.
+pub async fn connect(name: &'static str, urls: DatabaseUrls) -> Store {
+    show_log();
     let sizes = PoolSizes { runtime: 6, kernel: 3 };
     let database = Database::connect(urls, sizes).await.unwrap();
     let mut registry = Registry::default();
     registry.register::<Thing>(Registration {
-        publish: |_| vec![Outgoing::new(&ProjectDeleted { project: Project::example() }, Some(3))],
+        publish: |change| {
+            let bug_tracker = "0123456789".repeat(if change.id > HEAVY { 600 } else { 1 });
+            let project = Project { bug_tracker, ..Project::example() };
+            vec![Outgoing::new(&ProjectDeleted { project }, Some(3))]
+        },
         projections: vec![],
     });
     Store::new(name, database, registry, Clock::system())
@@ -136,6 +166,17 @@ async fn owner(urls: &DatabaseUrls) -> AsyncPgConnection {
 pub async fn superuser(store: &Store) -> AsyncPgConnection {
     let url = CLUSTER.get().unwrap().url(&bootstrap::database_name(store.service()));
     AsyncPgConnection::establish(&url).await.unwrap()
+}
+
+/// What a query returns as its `text`, seen by somebody who sees everything.
+pub async fn text(store: &Store, query: &'static str) -> Option<String> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<Text>)]
+        text: Option<String>,
+    }
+    let row: Row = Sql::fixed(query).get_result(&mut superuser(store).await).await.unwrap();
+    row.text
 }
 
 /// Lets the streams `ids` go one step each, in one transaction.
@@ -189,7 +230,12 @@ pub fn slow(producer: &Store) -> Consumer {
 /// A consumer of `producers` that notes in `seen` what it handles.
 pub fn noting(producers: &[&Store]) -> Consumer {
     let services: Vec<_> = producers.iter().map(|producer| producer.service()).collect();
-    Consumer::new("noting", 1).on_all_of(&services, note)
+    noting_of(&services)
+}
+
+/// Like [`noting`], by name.
+pub fn noting_of(services: &[&'static str]) -> Consumer {
+    Consumer::new("noting", 1).on_all_of(services, note)
 }
 
 fn note<'a>(unit: &'a mut Unit, envelope: &'a Envelope) -> Handled<'a> {
@@ -273,10 +319,20 @@ pub async fn until_published(store: &Store, limit: Duration) {
 
 /// Serves a producer's `/internal/log`, as its mesh port does.
 pub async fn mesh_port(store: &Store) -> (Peer, Running) {
+    let (base, server) = serve(store).await;
+    (peer(store.service(), &base), server)
+}
+
+/// A producer whose mesh port is at `base`.
+pub fn peer(service: &str, base: &str) -> Peer {
+    #[expect(clippy::disallowed_methods, reason = "service_kit's client is above this crate")]
+    Peer::new(service, base, reqwest::Client::new(), std::sync::Arc::new(|_| "t".into()))
+}
+
+/// Like [`mesh_port`], for those who need the address.
+pub async fn serve(store: &Store) -> (String, Running) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/{}", listener.local_addr().unwrap(), store.service());
-    #[expect(clippy::disallowed_methods, reason = "service_kit's client is above this crate")]
-    let peer = Peer::new(store.service(), &base, reqwest::Client::new(), std::sync::Arc::new(|_| "t".into()));
     let store = store.clone();
     let server = run(async move {
         loop {
@@ -289,7 +345,7 @@ pub async fn mesh_port(store: &Store) -> (Peer, Running) {
             });
         }
     });
-    (peer, server)
+    (base, server)
 }
 
 /// Answers one request; `None` when the connection is done.

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
+mod child;
 mod kafka_broker;
 mod kafka_consumer;
+mod kafka_crash;
 mod kafka_faults;
+mod kafka_foreign;
 mod kafka_publisher;
 mod kafka_world;
+mod log_source;
+mod logged;

@@ -45,6 +45,7 @@ impl ServerUser {
 
     /// Returns a command that runs as this account, without a terminal, and unaffected by the caller's
     /// current folder and `PG…` variables (the server itself would obey `PGPORT`).
+    #[expect(clippy::disallowed_methods, reason = "read to be kept from a child, not as settings")]
     pub(super) fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").stdin(Stdio::null()).env("LC_ALL", "C");

@@ -2,12 +2,20 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod collector;
 mod first_story;
 mod freshness;
 mod isolation;
+mod labels;
 mod mesh_map;
+mod one_trace;
+mod organization_ends;
 mod processes;
+mod redis;
+mod repeats;
+mod secrets_at_rest;
 mod sessions;
 mod shape;
+mod stopping;
 mod support;
 mod under_load;

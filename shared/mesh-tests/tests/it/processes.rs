@@ -2,7 +2,6 @@
 //! the story goes on, and nothing is missing afterwards. On Kafka when `TEST_KAFKA_BROKERS` names one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use test_kit::receiver::Mode;
 use test_kit::{Client, Receiver, eventually};
 
-use crate::support::{root, unique};
+use crate::support::{annomesh, ports, unique};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 5] = ["identity", "projects", "webhooks", "analytics", "gateway"];
@@ -25,7 +24,7 @@ struct Process {
 impl Process {
     fn start(name: &'static str, variables: Vec<(String, String)>) -> Self {
         let log = std::fs::File::create(log_path(name)).unwrap();
-        let child = Command::new(binary())
+        let child = Command::new(annomesh())
             .args(["up", "--only", name])
             .envs(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())))
             .stdout(Stdio::null())
@@ -58,17 +57,6 @@ impl Drop for Process {
 
 fn log_path(name: &str) -> std::path::PathBuf {
     std::env::temp_dir().join(format!("annomesh-{name}.log"))
-}
-
-fn binary() -> std::path::PathBuf {
-    let target = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-    target.join("annomesh")
-}
-
-/// Ports that were free a moment ago.
-fn ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 /// Drops what an earlier run left on the shared cluster.
@@ -160,8 +148,6 @@ async fn stored_projects(client: &Client) -> BTreeMap<String, Vec<i64>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_process_may_be_killed_and_nothing_is_missing() {
-    let built = Command::new(env!("CARGO")).args(["build", "-p", "annomesh"]).current_dir(root()).status();
-    assert!(built.unwrap().success());
     let receiver = Receiver::start(Mode::Ok);
     let (mut processes, url) = mesh("127.0.0.1/32").await;
     let admin = Client::new(&url).basic("admin", "correct horse battery");

@@ -38,17 +38,15 @@ struct Known {
 }
 
 impl Authenticator {
-    /// # Errors
-    /// When `REDIS_URL` is not an URL.
-    pub fn new(identity: Peer, clock: Clock, redis_url: Option<&str>) -> anyhow::Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(identity: Peer, clock: Clock, shared: Option<SharedCache>) -> Self {
+        Self {
             identity,
             clock,
             cache: Cache::builder().max_capacity(CAPACITY).time_to_live(KEEP).build(),
             keys: Arc::new(RwLock::new(JwkSet { keys: vec![] })),
-            shared: redis_url.map(SharedCache::new).transpose()?,
+            shared,
             revocations: Revocations::default(),
-        })
+        }
     }
 
     /// Who presents this credential.
@@ -83,8 +81,10 @@ impl Authenticator {
         host: &str,
         key: &[u8; 32],
     ) -> Result<Arc<Known>, Refusal> {
+        // What was revoked before this process began to follow, only identity knows: it is asked.
         if let Some(shared) = &self.shared
             && let Some(answer) = shared.get(key).await
+            && self.revocations.follows_since(answer.position)
             && let Ok(principal) = self.verify(&answer.token).await
         {
             return Ok(Arc::new(Known { principal, position: answer.position }));

@@ -2,7 +2,7 @@
 //! wherever it was caused, and remembers it for as long as a statement from before could still be good.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bus::Peer;
@@ -26,12 +26,23 @@ type Seen = HashMap<(TenantId, Who), (i64, Instant)>;
 #[derive(Clone, Default)]
 pub struct Revocations {
     seen: Arc<Mutex<Seen>>,
+    /// The position after which nothing was missed; none before identity has answered once.
+    since: Arc<OnceLock<i64>>,
     grown: Arc<Notify>,
 }
 
 impl Revocations {
-    /// Whether something that this principal rests on was revoked after `position`.
+    /// Whether every revocation after `position` is known here.
+    pub fn follows_since(&self, position: i64) -> bool {
+        self.since.get().is_some_and(|since| *since <= position)
+    }
+
+    /// Whether something that this principal rests on was revoked after `position`, or may have been before
+    /// this process followed.
     pub fn is_revoked(&self, principal: &Principal, position: i64) -> bool {
+        if self.since.get().is_some_and(|since| *since > position) {
+            return true;
+        }
         let Ok(seen) = self.seen.lock() else { return true };
         let session = principal.session.map(Who::Session);
         let users = [Some(principal.user_id()), principal.acting_for].into_iter().flatten().map(Who::User);
@@ -89,7 +100,9 @@ impl Revocations {
             match identity.log(after, 500, wait, &filter).await {
                 Ok(page) => {
                     page.events.iter().for_each(|event| self.remember(event));
-                    position = Some(if position.is_some() { page.next } else { page.head });
+                    let reached = if position.is_some() { page.next } else { page.head };
+                    self.since.get_or_init(|| reached);
+                    position = Some(reached);
                 }
                 Err(error) => {
                     tracing::debug!(error = event_store::chain(&error), "cannot follow revocations");

@@ -9,18 +9,21 @@ use utoipa::ToSchema;
 use super::{BasicUser, date};
 use crate::directory::User;
 
-/// A user's place in an organization.
+/// A membership.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MembershipRead {
     pub id: i64,
-    /// CVAT's SDK refuses `null`; it is one only of somebody who is deleted already.
+    // CVAT's SDK refuses null, and no answer has it: a membership is deleted with its user. The last event of
+    // one may come when the user is gone.
+    #[schema(value_type = BasicUser)]
     pub user: Option<BasicUser>,
     /// The organization's id.
     pub organization: i64,
     pub is_active: bool,
     pub joined_date: Option<String>,
+    /// `owner`, `maintainer`, `supervisor` or `worker`.
     pub role: String,
-    /// The key of the invitation that led here.
+    /// The key of the invitation that it came from.
     pub invitation: Option<String>,
 }
 

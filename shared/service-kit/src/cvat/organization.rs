@@ -19,13 +19,15 @@ pub struct OrganizationRead {
     pub description: String,
     pub created_date: String,
     pub updated_date: String,
+    /// Whatever the organization says about how to reach it.
     #[schema(value_type = Object)]
     pub contact: Map<String, Value>,
+    /// Null when the owner was deleted.
     pub owner: Option<BasicUser>,
 }
 
 impl OrganizationRead {
-    /// `base_url` has no slash at the end; an owner who is missing is shown as `null`.
+    /// `base_url` has no slash at the end.
     pub fn new(organization: &Organization, users: &HashMap<i64, User>, base_url: &str) -> Self {
         Self {
             id: organization.id,
