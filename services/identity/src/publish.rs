@@ -16,7 +16,12 @@ use crate::domain::user::{User, UserEvent};
 pub fn tenant(change: &Change<'_, Tenant>) -> Vec<Outgoing> {
     match change.event {
         TenantEvent::Created { name } => {
-            let tenant = facts::Tenant { name: name.clone() };
+            let tenant = facts::Tenant {
+                name: name.clone(),
+                allowed_users: None,
+                features: None,
+                exclude_features: vec![],
+            };
             vec![Outgoing::new(&facts::TenantCreated { tenant }, None)]
         }
     }
@@ -26,7 +31,9 @@ pub fn tenant(change: &Change<'_, Tenant>) -> Vec<Outgoing> {
 pub fn user(change: &Change<'_, User>) -> Vec<Outgoing> {
     let user = user_fact(change.id, change.after);
     match change.event {
-        UserEvent::Registered(_) => vec![Outgoing::new(&facts::UserRegistered { user }, None)],
+        UserEvent::Registered(_) => {
+            vec![Outgoing::new(&facts::UserRegistered { user, reservation_id: None }, None)]
+        }
         UserEvent::Updated(_) => {
             let before_update = before_update(&user_fact(change.id, change.before), &user);
             // An e-mail address alone: nobody outside knew the old one.

@@ -26,7 +26,8 @@ use crate::{Config, Service, http_client};
 pub(crate) const DIRECTORY: EmbeddedMigrations = diesel_migrations::embed_migrations!("migrations");
 
 /// The services of the whole mesh, as far as this process can name them.
-pub const SERVICES: &[&str] = &["identity", "projects", "webhooks", "analytics", "gateway"];
+pub const SERVICES: &[&str] =
+    &["identity", "projects", "media", "billing", "webhooks", "analytics", "gateway"];
 
 /// Where the services' databases are.
 pub enum Databases {

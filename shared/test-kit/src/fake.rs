@@ -70,7 +70,7 @@ static KEY: LazyLock<Ed25519KeyPair> = LazyLock::new(|| Ed25519KeyPair::generate
 
 /// Every service of the mesh but the gateway.
 pub fn services() -> Vec<Service> {
-    ["identity", "projects", "webhooks", "analytics"].map(service).into()
+    ["identity", "projects", "media", "billing", "webhooks", "analytics"].map(service).into()
 }
 
 /// One fake service.

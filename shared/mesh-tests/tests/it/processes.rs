@@ -14,7 +14,7 @@ use test_kit::{Client, Receiver, eventually};
 use crate::support::{root, unique};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const NAMES: [&str; 5] = ["identity", "projects", "webhooks", "analytics", "gateway"];
+const NAMES: [&str; 7] = ["identity", "projects", "media", "billing", "webhooks", "analytics", "gateway"];
 
 struct Process {
     child: Child,
@@ -83,7 +83,7 @@ async fn clean(admin_url: &str) {
 async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
     let admin_url = test_kit::database::admin_url().await;
     clean(&admin_url).await;
-    let ports = ports(10);
+    let ports = ports(2 * NAMES.len());
     let peers: Vec<String> =
         NAMES.iter().zip(&ports).map(|(name, port)| format!("{name}=http://127.0.0.1:{port}")).collect();
     let mut shared = vec![
@@ -98,7 +98,7 @@ async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
         shared.push(("KAFKA_BROKERS", brokers));
         shared.push(("KAFKA_TOPIC_PREFIX", format!("{}.", unique("five"))));
     }
-    let url = format!("http://127.0.0.1:{}", ports[9]);
+    let url = format!("http://127.0.0.1:{}", ports[2 * NAMES.len() - 1]);
     let processes = NAMES
         .iter()
         .enumerate()
@@ -106,7 +106,7 @@ async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
             let mut variables: Vec<(String, String)> =
                 shared.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
             variables.push(("MESH_ADDRESS".to_owned(), format!("127.0.0.1:{}", ports[index])));
-            variables.push(("HTTP_ADDRESS".to_owned(), format!("127.0.0.1:{}", ports[5 + index])));
+            variables.push(("HTTP_ADDRESS".to_owned(), format!("127.0.0.1:{}", ports[NAMES.len() + index])));
             (*name, Process::start(name, variables))
         })
         .collect();
