@@ -5,6 +5,7 @@ use actix_web::web;
 use service_kit::Caller;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+pub mod clearml;
 pub mod exchange;
 pub mod find;
 pub mod memberships;
@@ -35,7 +36,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(memberships::list_memberships)
         .service(memberships::get_membership)
         .service(memberships::update_membership)
-        .service(memberships::delete_membership);
+        .service(memberships::delete_membership)
+        .service(clearml::ClearMl);
 }
 
 /// The mesh port.

@@ -14,16 +14,26 @@ use crate::domain::user::{User, UserEvent};
 
 /// Publishes the events of tenants.
 pub fn tenant(change: &Change<'_, Tenant>) -> Vec<Outgoing> {
+    let tenant = tenant_fact(change.after);
     match change.event {
-        TenantEvent::Created { name } => {
-            let tenant = facts::Tenant {
-                name: name.clone(),
-                allowed_users: None,
-                features: None,
-                exclude_features: vec![],
-            };
-            vec![Outgoing::new(&facts::TenantCreated { tenant }, None)]
+        TenantEvent::Created { .. } => vec![Outgoing::new(&facts::TenantCreated { tenant }, None)],
+        TenantEvent::Allowed { .. } => {
+            let before_update = before_update(&tenant_fact(change.before), &tenant);
+            vec![Outgoing::new(&facts::TenantUpdated { tenant, before_update }, None)]
         }
+        // Where people's addresses are is nobody's business but sign-in's.
+        TenantEvent::DomainsSet { .. } => vec![],
+    }
+}
+
+/// A tenant as others know one.
+fn tenant_fact(tenant: &Tenant) -> facts::Tenant {
+    let allowance = tenant.allowance.clone();
+    facts::Tenant {
+        name: tenant.name.clone(),
+        allowed_users: allowance.allowed_users,
+        features: allowance.features,
+        exclude_features: allowance.exclude_features,
     }
 }
 
@@ -31,8 +41,9 @@ pub fn tenant(change: &Change<'_, Tenant>) -> Vec<Outgoing> {
 pub fn user(change: &Change<'_, User>) -> Vec<Outgoing> {
     let user = user_fact(change.id, change.after);
     match change.event {
-        UserEvent::Registered(_) => {
-            vec![Outgoing::new(&facts::UserRegistered { user, reservation_id: None }, None)]
+        UserEvent::Registered(new) => {
+            let reservation_id = new.reservation_id;
+            vec![Outgoing::new(&facts::UserRegistered { user, reservation_id }, None)]
         }
         UserEvent::Updated(_) => {
             let before_update = before_update(&user_fact(change.id, change.before), &user);
@@ -43,13 +54,14 @@ pub fn user(change: &Change<'_, User>) -> Vec<Outgoing> {
             vec![Outgoing::new(&facts::UserUpdated { user, before_update }, None)]
         }
         // Nothing that others see has changed; they must ask again who this is all the same.
-        UserEvent::PasswordChanged { .. } => {
+        UserEvent::PasswordChanged { .. } | UserEvent::CredentialRevoked { .. } => {
             vec![Outgoing::new(&facts::UserUpdated { user, before_update: Map::new() }, None)]
         }
         UserEvent::PrivilegeSet { .. } => {
             let before_update = before_update(&user_fact(change.id, change.before), &user);
             vec![Outgoing::new(&facts::UserUpdated { user, before_update }, None)]
         }
+        UserEvent::CredentialIssued(_) | UserEvent::CredentialLabeled { .. } => vec![],
         UserEvent::Deleted => vec![Outgoing::new(&facts::UserDeleted { user }, None)],
     }
 }
@@ -135,14 +147,17 @@ pub fn membership_fact(id: i64, membership: &Membership) -> facts::Membership {
     }
 }
 
-/// The fields that differ, with their old values.
+/// The fields that differ, with their old values; null for what was not there.
 fn before_update<T: Serialize>(before: &T, after: &T) -> Map<String, Value> {
     let fields = |fact: &T| match serde_json::to_value(fact) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
     };
-    let after = fields(after);
-    fields(before).into_iter().filter(|(name, old)| after.get(name) != Some(old)).collect()
+    let (mut old, new) = (fields(before), fields(after));
+    for name in new.keys().filter(|name| !old.contains_key(*name)).cloned().collect::<Vec<_>>() {
+        old.insert(name, Value::Null);
+    }
+    old.into_iter().filter(|(name, old)| new.get(name).unwrap_or(&Value::Null) != old).collect()
 }
 
 #[cfg(test)]
@@ -180,6 +195,7 @@ mod tests {
             privilege: None,
             operator: true,
             at: DateTime::default(),
+            reservation_id: None,
         })])
     }
 

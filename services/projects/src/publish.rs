@@ -1,10 +1,18 @@
 //! Private events to contract events: what leaves this service.
 
-use contracts::projects::{ProjectCreated, ProjectDeleted, ProjectUpdated};
+use contracts::projects::{
+    AnnotationsChanged, JobCreated, JobDeleted, JobUpdated, ProjectCreated, ProjectDeleted, ProjectUpdated,
+    RequestCancelled, TaskCreated, TaskDeleted, TaskUpdated,
+};
 use event_store::{Change, Outgoing};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::domain::annotations::{Annotations, AnnotationsEvent};
+use crate::domain::job::{Job, JobEvent};
 use crate::domain::project::{Project, ProjectEvent};
+use crate::domain::request::{Request, RequestEvent};
+use crate::domain::task::{Task, TaskEvent};
 
 /// A project's events. The organization of an event is the one that the project was in before it.
 pub fn project(change: &Change<'_, Project>) -> Vec<Outgoing> {
@@ -12,17 +20,92 @@ pub fn project(change: &Change<'_, Project>) -> Vec<Outgoing> {
     let organization = change.before.current.as_ref().unwrap_or(&project).organization_id;
     match change.event {
         ProjectEvent::Created(_) => vec![Outgoing::new(&ProjectCreated { project }, organization)],
-        ProjectEvent::Updated { .. } | ProjectEvent::LeftOrganization { .. } => {
-            let before_update = differences(change.before, change.after);
+        // That one of its tasks changed is its tasks' news.
+        ProjectEvent::Followed { status: None, .. } => vec![],
+        ProjectEvent::Updated { .. }
+        | ProjectEvent::LeftOrganization { .. }
+        | ProjectEvent::Followed { status: Some(_), .. } => {
+            let before_update = differences(&change.before.current, &change.after.current);
             vec![Outgoing::new(&ProjectUpdated { project, before_update }, organization)]
         }
         ProjectEvent::Deleted => vec![Outgoing::new(&ProjectDeleted { project }, organization)],
     }
 }
 
-/// Each field that changed, with its old value; labels are listed but never compared by CVAT's receivers.
-fn differences(before: &Project, after: &Project) -> Map<String, Value> {
-    let fields = |project: &Project| match serde_json::to_value(&project.current) {
+/// A task's events.
+pub fn task(change: &Change<'_, Task>) -> Vec<Outgoing> {
+    let Some(task) = change.after.current.clone() else { return vec![] };
+    let organization = change.before.current.as_ref().unwrap_or(&task).organization_id;
+    match change.event {
+        TaskEvent::Created(_) => vec![Outgoing::new(&TaskCreated { task }, organization)],
+        TaskEvent::Updated { .. }
+        | TaskEvent::DataAttached { .. }
+        | TaskEvent::Followed { .. }
+        | TaskEvent::LeftOrganization { .. } => {
+            let before_update = differences(&change.before.current, &change.after.current);
+            vec![Outgoing::new(&TaskUpdated { task, before_update }, organization)]
+        }
+        TaskEvent::Deleted => vec![Outgoing::new(&TaskDeleted { task }, organization)],
+    }
+}
+
+/// A request's events. How far it is, is the news of whoever carries it out.
+pub fn request(change: &Change<'_, Request>) -> Vec<Outgoing> {
+    let Some(submitted) = &change.after.submitted else { return vec![] };
+    match change.event {
+        RequestEvent::CancelWished => {
+            let (request_id, task_id) = (submitted.request_id.clone(), submitted.task_id);
+            vec![Outgoing::new(&RequestCancelled { request_id, task_id }, None)]
+        }
+        RequestEvent::Submitted(_)
+        | RequestEvent::Progressed { .. }
+        | RequestEvent::Finished { .. }
+        | RequestEvent::Failed { .. } => vec![],
+    }
+}
+
+/// A job's events.
+pub fn job(change: &Change<'_, Job>) -> Vec<Outgoing> {
+    let Some(job) = change.after.current.clone() else { return vec![] };
+    let organization = change.before.current.as_ref().unwrap_or(&job).organization_id;
+    match change.event {
+        JobEvent::Created(_) => vec![Outgoing::new(&JobCreated { job }, organization)],
+        // CVAT's receivers learn of new annotations by the date of the job.
+        JobEvent::Updated { .. } | JobEvent::Touched { .. } | JobEvent::LeftOrganization { .. } => {
+            let before_update = differences(&change.before.current, &change.after.current);
+            vec![Outgoing::new(&JobUpdated { job, before_update }, organization)]
+        }
+        JobEvent::Deleted => vec![Outgoing::new(&JobDeleted { job }, organization)],
+    }
+}
+
+/// The annotations of a job: one event a request, however many events that took.
+pub fn annotations(change: &Change<'_, Annotations>) -> Vec<Outgoing> {
+    match change.event {
+        AnnotationsEvent::Changed { action, place, created, deleted } => {
+            let changed = AnnotationsChanged {
+                job_id: change.id,
+                task_id: place.task_id,
+                project_id: place.project_id,
+                action: action.name().to_owned(),
+                created: created.clone(),
+                deleted: deleted.clone(),
+                total: change.after.total.clone(),
+            };
+            vec![Outgoing::new(&changed, place.organization_id)]
+        }
+        AnnotationsEvent::Cleared
+        | AnnotationsEvent::Removed(_)
+        | AnnotationsEvent::Added(_)
+        | AnnotationsEvent::PartAdded(_) => vec![],
+        // The job's own end says it.
+        AnnotationsEvent::Forgotten => vec![],
+    }
+}
+
+/// Each field that changed, with its old value.
+fn differences<T: Serialize>(before: &T, after: &T) -> Map<String, Value> {
+    let fields = |fact: &T| match serde_json::to_value(fact) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
     };

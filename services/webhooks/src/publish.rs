@@ -1,9 +1,12 @@
 //! Private events to contract events: what leaves this service. Secrets do not.
 
-use contracts::webhooks::{Webhook as Fact, WebhookCreated, WebhookDeleted, WebhookUpdated};
+use contracts::webhooks::{
+    MessageDelivered, Webhook as Fact, WebhookCreated, WebhookDeleted, WebhookUpdated,
+};
 use event_store::{Change, Outgoing};
 use serde_json::{Map, Value};
 
+use crate::domain::message::{Message, MessageEvent};
 use crate::domain::webhook::{Hook, Webhook, WebhookEvent};
 
 /// A webhook's events.
@@ -22,6 +25,20 @@ pub fn webhook(change: &Change<'_, Webhook>) -> Vec<Outgoing> {
             }
         }
         WebhookEvent::Deleted => vec![Outgoing::new(&WebhookDeleted { webhook }, organization)],
+    }
+}
+
+/// A message's events.
+pub fn message(change: &Change<'_, Message>) -> Vec<Outgoing> {
+    match change.event {
+        MessageEvent::Delivered(delivered) => {
+            let succeeded = MessageDelivered {
+                webhook_id: delivered.webhook_id,
+                event: delivered.event.clone(),
+                attempts: delivered.attempts,
+            };
+            vec![Outgoing::new(&succeeded, None)]
+        }
     }
 }
 

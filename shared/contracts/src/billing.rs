@@ -1,5 +1,6 @@
 //! What billing publishes: what a tenant may use.
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,5 +29,15 @@ events! { "billing";
     /// What a tenant may use changed.
     EntitlementChanged on "entitlement" as "entitlement_changed" {
         entitlement: Entitlement = Entitlement::example(),
+    }
+    /// A process counted calls of a tenant's people to the API. There is one such stream in each tenant.
+    ApiUsageCounted on "api_usage" as "api_usage_counted" {
+        /// The service that was called.
+        service: String = "projects".into(),
+        /// Beginning of the quarter of an hour that they were made in.
+        quarter: DateTime<Utc> = DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default(),
+        /// `GET` and its like.
+        reads: i64 = 310,
+        writes: i64 = 12,
     }
 }

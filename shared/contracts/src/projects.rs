@@ -79,8 +79,24 @@ pub struct Task {
     pub overlap: Option<i64>,
     /// Frames; absent until data was attached.
     pub size: Option<i64>,
+    /// Absent until data was attached.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub data: Option<AttachedData>,
     pub created_date: DateTime<Utc>,
     pub updated_date: DateTime<Utc>,
+}
+
+/// What readers of a task see of its data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AttachedData {
+    /// Frames in one chunk.
+    pub chunk_size: i64,
+    /// JPEG quality of compressed frames, 0 to 100.
+    pub image_quality: i64,
+    /// `annotation` for pictures, `interpolation` for video.
+    pub mode: String,
+    /// `2d`.
+    pub dimension: String,
 }
 
 /// A stretch of a task's frames that one person annotates.
@@ -138,6 +154,12 @@ impl Example for Task {
             segment_size: 100,
             overlap: Some(0),
             size: Some(250),
+            data: Some(AttachedData {
+                chunk_size: 36,
+                image_quality: 70,
+                mode: "annotation".into(),
+                dimension: "2d".into(),
+            }),
             created_date: example_time(),
             updated_date: example_time(),
         }
@@ -207,7 +229,7 @@ events! { "projects";
     /// A project was deleted; `project` is its last state.
     ProjectDeleted on "project" as "project_deleted" { project: Project = Project::example() }
     /// A task was created, without data yet.
-    TaskCreated on "task" as "task_created" { task: Task = Task { size: None, overlap: None, ..Task::example() } }
+    TaskCreated on "task" as "task_created" { task: Task = Task { size: None, overlap: None, data: None, ..Task::example() } }
     /// A task changed: what people say of it, its data, or its status.
     TaskUpdated on "task" as "task_updated" {
         task: Task = Task::example(),
@@ -226,6 +248,11 @@ events! { "projects";
     }
     /// A job was deleted; `job` is its last state.
     JobDeleted on "job" as "job_deleted" { job: Job = Job::example() }
+    /// A background request is not wanted any more; whoever carries it out may stop, and tells what becomes of it.
+    RequestCancelled on "request" as "request_cancelled" {
+        request_id: String = "media.task-data.21.0198c0de-0000-7000-8000-000000000000".into(),
+        task_id: Option<i64> = Some(21),
+    }
     /// Annotations of a job were created, changed or deleted, in one request. The stream's id is the job's.
     AnnotationsChanged on "annotations" as "annotations_changed" {
         job_id: i64 = 33,

@@ -9,6 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use tracing::Instrument;
 
+use crate::clearml::{self, Address, Fault, Meta};
 use crate::{Refusal, telemetry};
 
 /// The id of a request; goes into every event that it causes and back to the client as `X-Request-Id`.
@@ -19,15 +20,27 @@ pub struct RequestId(pub uuid::Uuid);
 const CVAT_JSON: &str = "application/vnd.cvat+json";
 const PROBLEM_JSON: &str = "application/problem+json";
 
+/// What a refusal is rendered for.
+struct Spoken {
+    face: Face,
+    path: String,
+    id: RequestId,
+}
+
 /// Which face a path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Face {
     Cvat,
+    ClearMl,
     Native,
 }
 
 fn face_of(path: &str) -> Face {
-    if path.starts_with("/api/") { Face::Cvat } else { Face::Native }
+    match crate::routes::is_clearml(path) {
+        true => Face::ClearMl,
+        false if path.starts_with("/api/") => Face::Cvat,
+        false => Face::Native,
+    }
 }
 
 /// The middleware.
@@ -45,6 +58,7 @@ pub async fn layer(
     telemetry::continue_trace(&span, parent.as_deref());
     let path = request.path().to_owned();
     let face = face_of(&path);
+    let spoken = Spoken { face, path: path.clone(), id };
     let plain_json = wants_plain_json(&request);
     let version_refused = asks_unknown_version(&request);
     let started = std::time::Instant::now();
@@ -66,7 +80,7 @@ pub async fn layer(
         });
         Ok::<_, Error>(match refused {
             None => response,
-            Some(refused) => ServiceResponse::new(response.request().clone(), refused(face)),
+            Some(refused) => ServiceResponse::new(response.request().clone(), refused(&spoken)),
         })
     }
     .instrument(span.clone())
@@ -79,7 +93,7 @@ pub async fn layer(
             actix_web::body::BodySize::Sized(0) | actix_web::body::BodySize::None
         );
         if empty {
-            let rendered = span.in_scope(|| generic(status)(face));
+            let rendered = span.in_scope(|| generic(status)(&spoken));
             response = response.into_response(rendered);
         }
     }
@@ -109,13 +123,17 @@ pub async fn layer(
     Ok(response)
 }
 
-type Rendered = Box<dyn FnOnce(Face) -> HttpResponse>;
+type Rendered = Box<dyn FnOnce(&Spoken) -> HttpResponse>;
 
 fn render_later(refusal: &Refusal) -> Rendered {
     refusal.log();
     let (status, retry_after) = (refusal.status, refusal.retry_after);
     let (cvat, problem) = (refusal.cvat_body(), refusal.problem_body(&telemetry::trace_id()));
-    Box::new(move |face| {
+    let fault = Fault::of(refusal);
+    Box::new(move |spoken| {
+        if let (Face::ClearMl, Some(address)) = (spoken.face, Address::of(&spoken.path)) {
+            return clearml::refuse(&Meta::new(spoken.id.0, None, &address), &fault);
+        }
         let mut response = HttpResponse::build(status);
         if let Some(seconds) = retry_after {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
@@ -123,9 +141,9 @@ fn render_later(refusal: &Refusal) -> Rendered {
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Token"));
         }
-        match face {
+        match spoken.face {
             Face::Cvat => response.json(cvat),
-            Face::Native => response.content_type(PROBLEM_JSON).body(problem.to_string()),
+            Face::ClearMl | Face::Native => response.content_type(PROBLEM_JSON).body(problem.to_string()),
         }
     })
 }

@@ -228,6 +228,24 @@ pub struct Columns {
     pub owner: Option<&'static str>,
     pub assignee: Option<&'static str>,
     pub project_owner: Option<&'static str>,
+    pub project_assignee: Option<&'static str>,
+    pub task_owner: Option<&'static str>,
+    pub task_assignee: Option<&'static str>,
+}
+
+impl Columns {
+    /// A table that knows its organization and nobody who is related to its rows.
+    pub const fn of(organization: &'static str) -> Self {
+        Self {
+            organization,
+            owner: None,
+            assignee: None,
+            project_owner: None,
+            project_assignee: None,
+            task_owner: None,
+            task_assignee: None,
+        }
+    }
 }
 
 /// Appends ` AND (…)` for what the caller may see.
@@ -253,6 +271,9 @@ fn predicate_sql(sql: &mut Sql, predicate: &Predicate, columns: &Columns, user_i
             sql.push(columns.organization).push(" = ANY(");
             sql.push_bind::<diesel::sql_types::Array<diesel::sql_types::BigInt>>(ids.clone()).push(")");
         }
+        Predicate::AnyOrganization => {
+            sql.push(columns.organization).push(" IS NOT NULL");
+        }
         Predicate::NoOrganization => {
             sql.push(columns.organization).push(" IS NULL");
         }
@@ -261,7 +282,10 @@ fn predicate_sql(sql: &mut Sql, predicate: &Predicate, columns: &Columns, user_i
                 Relation::Owner => columns.owner,
                 Relation::Assignee => columns.assignee,
                 Relation::ProjectOwner => columns.project_owner,
-                _ => None,
+                Relation::ProjectAssignee => columns.project_assignee,
+                Relation::TaskOwner => columns.task_owner,
+                Relation::TaskAssignee => columns.task_assignee,
+                Relation::SelfUser | Relation::Worker | Relation::Supervisor | Relation::Maintainer => None,
             };
             // A relation that this table cannot express is one that nobody has: never "no filter".
             match column {
@@ -292,6 +316,6 @@ pub fn ownership(user_id: i64, owner: Option<i64>, assignee: Option<i64>) -> pol
 
 impl Default for Columns {
     fn default() -> Self {
-        Self { organization: "organization_id", owner: None, assignee: None, project_owner: None }
+        Self::of("organization_id")
     }
 }

@@ -176,6 +176,7 @@ pub async fn start(
             mesh: service.mesh_routes,
             elsewhere: service.elsewhere,
         });
+        tasks.start(format!("{name}: api calls"), crate::api_calls::run(node.clone()));
         for (work_name, work) in service.node_background {
             tasks.start(format!("{name}: {work_name}"), work(node.clone()));
         }

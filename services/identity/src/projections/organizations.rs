@@ -108,7 +108,12 @@ impl Collection for Workspaces {
             Relation::Worker | Relation::Supervisor | Relation::Maintainer | Relation::Owner => {
                 relation.as_str()
             }
-            Relation::Assignee | Relation::ProjectOwner | Relation::SelfUser => {
+            Relation::Assignee
+            | Relation::ProjectOwner
+            | Relation::ProjectAssignee
+            | Relation::TaskOwner
+            | Relation::TaskAssignee
+            | Relation::SelfUser => {
                 sql.push("FALSE");
                 return;
             }

@@ -25,7 +25,7 @@ fn condition<C: Collection>(sql: &mut Sql, predicate: &Predicate, caller: i64) {
         Predicate::Everything | Predicate::NoOrganization => {
             sql.push("TRUE");
         }
-        Predicate::Nothing => {
+        Predicate::Nothing | Predicate::AnyOrganization => {
             sql.push("FALSE");
         }
         Predicate::And(parts) => joined::<C>(sql, parts, " AND ", caller),

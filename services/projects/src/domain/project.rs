@@ -5,7 +5,8 @@ use contracts::projects::{Label, Project as Fact};
 use event_store::{Aggregate, DomainError, Refused};
 use serde::{Deserialize, Serialize};
 
-use super::label::{self, LabelPatch};
+use super::label::{self, LabelError, LabelPatch};
+use super::nullable;
 
 /// What is asked of a project.
 #[derive(Clone, Debug)]
@@ -15,6 +16,11 @@ pub enum ProjectCommand {
     /// Its organization is gone: it becomes its owner's own.
     LeaveOrganization {
         organization_id: i64,
+        at: DateTime<Utc>,
+    },
+    /// Something changed among its tasks: now they amount to this status.
+    Follow {
+        status: String,
         at: DateTime<Utc>,
     },
     Delete,
@@ -65,22 +71,12 @@ pub enum ProjectEvent {
     LeftOrganization {
         at: DateTime<Utc>,
     },
+    Followed {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        status: Option<String>,
+        at: DateTime<Utc>,
+    },
     Deleted,
-}
-
-/// Tells an absent field from one that is set to nothing.
-mod nullable {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[expect(clippy::option_option, clippy::ref_option, reason = "absent, null and a value are three things")]
-    pub fn serialize<S: Serializer>(value: &Option<Option<i64>>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.flatten().serialize(serializer)
-    }
-
-    #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
-        Option::<i64>::deserialize(deserializer).map(Some)
-    }
 }
 
 /// Why a project refuses.
@@ -90,12 +86,8 @@ pub enum ProjectError {
     NotFound,
     #[error("The project exists already.")]
     Exists,
-    #[error("Label names must be unique: {0:?} is there twice.")]
-    DuplicateLabel(String),
-    #[error("Attribute names of a label must be unique: {0:?} is there twice.")]
-    DuplicateAttribute(String),
-    #[error("The project has no label with the id {0}.")]
-    NoSuchLabel(i64),
+    #[error(transparent)]
+    Labels(#[from] LabelError),
 }
 
 impl DomainError for ProjectError {
@@ -103,9 +95,7 @@ impl DomainError for ProjectError {
         match self {
             Self::NotFound => "not_found",
             Self::Exists => "project_exists",
-            Self::DuplicateLabel(_) => "duplicate_label",
-            Self::DuplicateAttribute(_) => "duplicate_attribute",
-            Self::NoSuchLabel(_) => "no_such_label",
+            Self::Labels(error) => error.code(),
         }
     }
 
@@ -113,14 +103,14 @@ impl DomainError for ProjectError {
         match self {
             Self::NotFound => Refused::NotFound,
             Self::Exists => Refused::Conflict,
-            Self::DuplicateLabel(_) | Self::DuplicateAttribute(_) | Self::NoSuchLabel(_) => Refused::Invalid,
+            Self::Labels(error) => error.kind(),
         }
     }
 
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::NotFound | Self::Exists => None,
-            Self::DuplicateLabel(_) | Self::DuplicateAttribute(_) | Self::NoSuchLabel(_) => Some("labels"),
+            Self::Labels(error) => error.field(),
         }
     }
 }
@@ -133,7 +123,11 @@ pub struct Project {
 }
 
 impl Project {
-    fn alive(&self) -> Result<&Fact, ProjectError> {
+    /// The project while there is one.
+    ///
+    /// # Errors
+    /// When it was never created, or is deleted.
+    pub fn alive(&self) -> Result<&Fact, ProjectError> {
         self.current.as_ref().filter(|_| !self.deleted).ok_or(ProjectError::NotFound)
     }
 }
@@ -160,6 +154,10 @@ impl Aggregate for Project {
                 // Deleted, or moved elsewhere meanwhile: there is nothing to leave.
                 _ => Ok(vec![]),
             },
+            ProjectCommand::Follow { status, at } => {
+                let status = Some(status).filter(|status| self.alive().is_ok_and(|p| p.status != *status));
+                self.alive().map(|_| vec![ProjectEvent::Followed { status, at }])
+            }
             ProjectCommand::Delete => self.alive().map(|_| vec![ProjectEvent::Deleted]),
         }
     }
@@ -171,6 +169,12 @@ impl Aggregate for Project {
             ProjectEvent::LeftOrganization { at } => {
                 if let Some(project) = &mut self.current {
                     project.organization_id = None;
+                    project.updated_date = *at;
+                }
+            }
+            ProjectEvent::Followed { status, at } => {
+                if let Some(project) = &mut self.current {
+                    project.status = status.clone().unwrap_or_else(|| project.status.clone());
                     project.updated_date = *at;
                 }
             }
@@ -296,7 +300,7 @@ mod tests {
         let twice = vec![label(1, "car"), label(2, "car")];
         assert_eq!(
             Project::default().decide(create(twice)).unwrap_err(),
-            ProjectError::DuplicateLabel("car".into())
+            LabelError::DuplicateLabel("car".into()).into()
         );
     }
 
@@ -347,7 +351,7 @@ mod tests {
     fn a_label_that_is_not_there_cannot_be_changed() {
         let project = given(vec![create(vec![])]);
         let missing = update(|u| u.labels = vec![LabelPatch::Delete { id: 5 }]);
-        assert_eq!(project.decide(missing).unwrap_err(), ProjectError::NoSuchLabel(5));
+        assert_eq!(project.decide(missing).unwrap_err(), LabelError::NoSuchLabel(5).into());
     }
 
     #[test]
@@ -356,6 +360,15 @@ mod tests {
         assert_eq!(project.decide(ProjectCommand::Delete).unwrap_err(), ProjectError::NotFound);
         let rename = update(|u| u.name = Some("roads".into()));
         assert_eq!(project.decide(rename).unwrap_err(), ProjectError::NotFound);
+    }
+
+    #[test]
+    fn a_project_follows_its_tasks() {
+        let follow = |status: &str| ProjectCommand::Follow { status: status.into(), at: at(4) };
+        let project = given(vec![create(vec![]), follow("completed")]).current.unwrap();
+        assert_eq!((project.status.as_str(), project.updated_date), ("completed", at(4)));
+        let gone = given(vec![create(vec![]), ProjectCommand::Delete]);
+        assert_eq!(gone.decide(follow("completed")).unwrap_err(), ProjectError::NotFound);
     }
 
     #[test]

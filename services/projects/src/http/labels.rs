@@ -1,48 +1,22 @@
-//! `/api/labels`: the labels of projects. They change through their project's aggregate.
+//! `/api/labels`: the labels of projects, and of tasks without one. They change through their holder's aggregate.
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, web};
 use contracts::projects::{Attribute, Label};
 use event_store::Unit;
 use policy::Resource;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use service_kit::auth::base_url;
-use service_kit::body::FieldErrors;
 use service_kit::list::{ListQuery, Page};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write};
+use url::form_urlencoded;
 use utoipa::ToSchema;
 
-use super::projects::authorised;
-use crate::domain::label::{INPUT_TYPES, LABEL_TYPES, LabelPatch};
+use super::label_writes::{LabelWrite, check, patches};
+use super::{annotation_writes, jobs, projects, tasks};
+use crate::domain::label::LabelPatch;
 use crate::domain::project::{Project, ProjectCommand, UpdateProject};
-use crate::projections::labels::{self, ProjectLabel};
-
-/// A label in a request: without `id` it is added, with one it is changed, or deleted by `deleted`.
-#[derive(Clone, Default, Deserialize, ToSchema)]
-pub struct LabelWrite {
-    id: Option<i64>,
-    name: Option<String>,
-    /// `#rrggbb`; one is chosen when it is absent.
-    color: Option<String>,
-    /// One of CVAT's label types; skeletons are not available yet.
-    #[serde(rename = "type")]
-    label_type: Option<String>,
-    attributes: Option<Vec<AttributeWrite>>,
-    #[serde(default)]
-    deleted: bool,
-}
-
-/// An attribute in a request.
-#[derive(Clone, Deserialize, ToSchema)]
-pub struct AttributeWrite {
-    id: Option<i64>,
-    name: String,
-    mutable: bool,
-    input_type: String,
-    #[serde(default)]
-    default_value: String,
-    #[serde(default)]
-    values: Vec<String>,
-}
+use crate::domain::task::{Task, TaskCommand, UpdateTask};
+use crate::projections::labels::{self, HeldLabel, Holder, Shown};
 
 /// `Label` of CVAT 2.80.
 #[derive(Serialize, ToSchema)]
@@ -72,8 +46,12 @@ pub struct AttributeRead {
     values: Vec<String>,
 }
 
-impl From<ProjectLabel> for LabelRead {
-    fn from(ProjectLabel { project_id, label }: ProjectLabel) -> Self {
+impl From<HeldLabel> for LabelRead {
+    fn from(HeldLabel { holder, label }: HeldLabel) -> Self {
+        let (project_id, task_id) = match holder {
+            Holder::Project(id) => (Some(id), None),
+            Holder::Task(id) => (None, Some(id)),
+        };
         let Label { id, name, color, label_type, attributes } = label;
         let attributes = attributes
             .into_iter()
@@ -93,124 +71,24 @@ impl From<ProjectLabel> for LabelRead {
             attributes,
             label_type,
             sublabels: vec![],
-            project_id: Some(project_id),
-            task_id: None,
+            project_id,
+            task_id,
             parent_id: None,
             has_parent: false,
         }
     }
 }
 
-/// Labels that one project may have.
-const LABELS_MAX: usize = 1_000;
-
-/// Checks labels of a request as far as that needs no project.
-pub fn check(labels: &[LabelWrite]) -> Result<(), Refusal> {
-    let mut errors = FieldErrors::default();
-    errors.check(labels.len() <= LABELS_MAX, "labels", format!("At most {LABELS_MAX} labels are allowed."));
-    for label in labels {
-        check_one(&mut errors, label);
-    }
-    errors.finish()
-}
-
-fn check_one(errors: &mut FieldErrors, label: &LabelWrite) {
-    match &label.name {
-        Some(name) => {
-            errors.text("labels", name, 64);
-        }
-        None => {
-            errors.check(label.id.is_some(), "labels", "A new label needs a name.");
-        }
-    }
-    errors.check(!label.deleted || label.id.is_some(), "labels", "Only a label with an id can be deleted.");
-    if let Some(color) = label.color.as_deref().filter(|color| !color.is_empty()) {
-        let is_color =
-            color.len() == 7 && color.starts_with('#') && color[1..].chars().all(|c| c.is_ascii_hexdigit());
-        errors.check(is_color, "labels", format!("{color:?} is not a colour like #2080c0."));
-    }
-    if let Some(label_type) = &label.label_type {
-        errors.check(
-            LABEL_TYPES.contains(&label_type.as_str()),
-            "labels",
-            format!("\"{label_type}\" is not a valid choice."),
-        );
-    }
-    for attribute in label.attributes.iter().flatten() {
-        errors.text("labels", &attribute.name, 64);
-        errors.max("labels", &attribute.default_value, 128);
-        errors.check(
-            INPUT_TYPES.contains(&attribute.input_type.as_str()),
-            "labels",
-            format!("\"{}\" is not a valid choice.", attribute.input_type),
-        );
-        for value in &attribute.values {
-            errors.max("labels", value, 4096);
-        }
-    }
-}
-
-/// Labels of a new project, with ids.
-pub async fn new_labels(unit: &mut Unit, labels: &[LabelWrite]) -> Result<Vec<Label>, Refusal> {
-    let mut made = Vec::with_capacity(labels.len());
-    let ids = unit.new_ids_of("label", labels.len()).await?;
-    for (id, label) in ids.into_iter().zip(labels) {
-        made.push(new_label(unit, id, label).await?);
-    }
-    Ok(made)
-}
-
-async fn new_label(unit: &mut Unit, id: i64, label: &LabelWrite) -> Result<Label, Refusal> {
-    Ok(Label {
-        id,
-        name: label.name.as_deref().unwrap_or_default().trim().to_owned(),
-        color: label.color.clone().unwrap_or_default(),
-        label_type: label.label_type.clone().unwrap_or_else(|| "any".to_owned()),
-        attributes: attributes(unit, label.attributes.as_deref().unwrap_or_default()).await?,
-    })
-}
-
-async fn attributes(unit: &mut Unit, attributes: &[AttributeWrite]) -> Result<Vec<Attribute>, Refusal> {
-    let mut ids = unit.new_ids_of("attribute", attributes.len()).await?.into_iter();
-    Ok(attributes
-        .iter()
-        .map(|attribute| Attribute {
-            id: attribute.id.or_else(|| ids.next()).unwrap_or_default(),
-            name: attribute.name.trim().to_owned(),
-            mutable: attribute.mutable,
-            input_type: attribute.input_type.clone(),
-            default_value: attribute.default_value.clone(),
-            values: attribute.values.clone(),
-        })
-        .collect())
-}
-
-/// What a request's labels ask of a project.
-pub async fn patches(unit: &mut Unit, labels: &[LabelWrite]) -> Result<Vec<LabelPatch>, Refusal> {
-    let mut patches = Vec::with_capacity(labels.len());
-    for label in labels {
-        patches.push(match label.id {
-            Some(id) if label.deleted => LabelPatch::Delete { id },
-            Some(id) => LabelPatch::Change {
-                id,
-                name: label.name.as_ref().map(|name| name.trim().to_owned()),
-                color: label.color.clone().filter(|color| !color.is_empty()),
-                attributes: match &label.attributes {
-                    Some(changed) => Some(attributes(unit, changed).await?),
-                    None => None,
-                },
-            },
-            None => {
-                let id = unit.new_ids_of("label", 1).await?[0];
-                LabelPatch::Add(new_label(unit, id, label).await?)
-            }
-        });
-    }
-    Ok(patches)
-}
-
-/// Lists the labels of the projects that the caller may see.
-#[utoipa::path(responses((status = 200, body = Vec<LabelRead>)), tag = "labels")]
+/// Lists labels: of one project, task or job, which the caller must be allowed to see, or all that they may see.
+#[utoipa::path(
+    params(
+        ("project_id" = Option<i64>, Query, description = "Only of this project."),
+        ("task_id" = Option<i64>, Query, description = "Only of this task, or of its project."),
+        ("job_id" = Option<i64>, Query, description = "Only of this job's task, or of its project."),
+    ),
+    responses((status = 200, body = Vec<LabelRead>)),
+    tag = "labels"
+)]
 #[get("/api/labels")]
 pub async fn list_labels(
     kit: web::Data<Kit>,
@@ -220,19 +98,71 @@ pub async fn list_labels(
 ) -> Answer {
     let query = ListQuery::from_query_string(request.query_string(), &labels::FIELDS)?;
     let scope = kit.scope(&caller, &selection).await?;
-    let visible = policy::table(Resource::Projects).visible(&caller.subject(), &scope.list());
+    let (subject, list) = (caller.subject(), scope.list());
+    let shown = match named(request.query_string())? {
+        Some(named) => Shown::Of(holder(&kit, &caller, named).await?),
+        None => Shown::Visible {
+            projects: &policy::table(Resource::Projects).visible(&subject, &list),
+            tasks: &policy::table(Resource::Tasks).visible(&subject, &list),
+        },
+    };
     let (found, window) =
-        kit.read(&caller, async |tx| labels::list(tx, &caller, &visible, &query).await).await?;
+        kit.read(&caller, async |tx| labels::list(tx, &caller, &shown, &query).await).await?;
     let results: Vec<LabelRead> = found.into_iter().map(LabelRead::from).collect();
     let url = format!("{}{}", base_url(&request), request.uri());
     Ok(HttpResponse::Ok().json(Page::new(results, &window, &url)))
+}
+
+/// Whose labels a query asks for.
+#[derive(Clone, Copy)]
+enum Named {
+    Project(i64),
+    Task(i64),
+    Job(i64),
+}
+
+fn named(query: &str) -> Result<Option<Named>, Refusal> {
+    let mut named = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let of: fn(i64) -> Named = match name.as_ref() {
+            "project_id" => Named::Project,
+            "task_id" => Named::Task,
+            "job_id" => Named::Job,
+            _ => continue,
+        };
+        if value.trim().is_empty() {
+            continue;
+        }
+        let id = value.trim().parse().map_err(|_| Refusal::field(&name, "Enter a number."))?;
+        if named.replace(of(id)).is_some() {
+            let text = "job_id, task_id and project_id parameters cannot be used together";
+            return Err(Refusal::field("non_field_errors", text));
+        }
+    }
+    Ok(named)
+}
+
+/// What has the labels: those of a task in a project are the project's.
+async fn holder(kit: &Kit, caller: &Caller, named: Named) -> Result<Holder, Refusal> {
+    let (task_id, project_id) = match named {
+        Named::Project(id) => {
+            projects::authorised(kit, caller, id, &["view"]).await?;
+            return Ok(Holder::Project(id));
+        }
+        Named::Task(id) => (id, tasks::authorised(kit, caller, id, &["view"]).await?.project_id),
+        Named::Job(id) => {
+            let job = jobs::authorised(kit, caller, id, &["view"]).await?;
+            (job.task_id, job.project_id)
+        }
+    };
+    Ok(project_id.map_or(Holder::Task(task_id), Holder::Project))
 }
 
 /// Shows a label.
 #[utoipa::path(responses((status = 200, body = LabelRead)), tag = "labels")]
 #[get("/api/labels/{id}")]
 pub async fn get_label(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>) -> Answer {
-    let label = authorised_label(&kit, &caller, *id, "view").await?;
+    let label = authorised(&kit, &caller, *id, "view").await?;
     Ok(HttpResponse::Ok().json(LabelRead::from(label)))
 }
 
@@ -247,10 +177,10 @@ pub async fn update_label(
 ) -> Answer {
     let wanted = LabelWrite { id: Some(*id), deleted: false, ..request.body.clone() };
     check(std::slice::from_ref(&wanted))?;
-    let label = authorised_label(&kit, &caller, *id, "update:desc").await?;
+    let label = authorised(&kit, &caller, *id, "update:desc").await?;
     kit.write(&caller, &request, async |unit| {
         let patches = patches(unit, std::slice::from_ref(&wanted)).await?;
-        change(unit, label.project_id, patches).await?;
+        change(unit, label.holder, patches).await?;
         let label = labels::find(unit.tx(), *id).await?.ok_or_else(Refusal::not_found)?;
         Reply::ok(&LabelRead::from(label))
     })
@@ -261,23 +191,36 @@ pub async fn update_label(
 #[utoipa::path(responses((status = 204)), tag = "labels")]
 #[delete("/api/labels/{id}")]
 pub async fn delete_label(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>, request: Write) -> Answer {
-    let label = authorised_label(&kit, &caller, *id, "update:desc").await?;
+    let label = authorised(&kit, &caller, *id, "update:desc").await?;
     kit.write(&caller, &request, async |unit| {
-        change(unit, label.project_id, vec![LabelPatch::Delete { id: *id }]).await?;
+        change(unit, label.holder, vec![LabelPatch::Delete { id: *id }]).await?;
         Ok(Reply::no_content())
     })
     .await
 }
 
-async fn authorised_label(kit: &Kit, caller: &Caller, id: i64, scope: &str) -> Result<ProjectLabel, Refusal> {
+async fn authorised(kit: &Kit, caller: &Caller, id: i64, scope: &str) -> Result<HeldLabel, Refusal> {
     let label = kit.read(caller, async |tx| Ok(labels::find(tx, id).await?)).await?;
     let label = label.ok_or_else(Refusal::not_found)?;
-    authorised(kit, caller, label.project_id, &[scope]).await?;
+    match label.holder {
+        Holder::Project(id) => projects::authorised(kit, caller, id, &[scope]).await.map(drop)?,
+        Holder::Task(id) => tasks::authorised(kit, caller, id, &[scope]).await.map(drop)?,
+    }
     Ok(label)
 }
 
-async fn change(unit: &mut Unit, project_id: i64, labels: Vec<LabelPatch>) -> Result<(), Refusal> {
-    let update = UpdateProject { labels, at: unit.store().clock().now(), ..Default::default() };
-    unit.execute::<Project>(project_id, ProjectCommand::Update(Box::new(update))).await?;
-    Ok(())
+async fn change(unit: &mut Unit, holder: Holder, labels: Vec<LabelPatch>) -> Result<(), Refusal> {
+    let at = unit.store().clock().now();
+    let deleted = annotation_writes::deleted(&labels);
+    match holder {
+        Holder::Project(id) => {
+            let update = UpdateProject { labels, at, ..Default::default() };
+            unit.execute::<Project>(id, ProjectCommand::Update(Box::new(update))).await?;
+        }
+        Holder::Task(id) => {
+            let update = UpdateTask { labels, at, ..Default::default() };
+            unit.execute::<Task>(id, TaskCommand::Update(Box::new(update))).await?;
+        }
+    }
+    annotation_writes::remove_labelled(unit, holder, &deleted).await
 }
