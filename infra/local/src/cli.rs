@@ -33,7 +33,7 @@ const AFTER: &str = "With cargo, put `--` before the command: cargo run -- statu
 pub enum Command {
     /// Start the whole mesh in this process (the default)
     Up {
-        /// Only identity, projects, webhooks, analytics or gateway, by the rules of production
+        /// Only identity, projects, media, billing, webhooks, analytics or gateway, by the rules of production
         #[arg(long, value_enum, value_name = "SERVICE", hide_possible_values = true)]
         only: Option<Only>,
     },

@@ -8,6 +8,8 @@ use service_kit::{Config, Service, run, telemetry};
 pub enum Only {
     Identity,
     Projects,
+    Media,
+    Billing,
     Webhooks,
     Analytics,
     Gateway,
@@ -18,6 +20,8 @@ impl Only {
         match self {
             Self::Identity => identity::service(),
             Self::Projects => projects::service(),
+            Self::Media => media::service(),
+            Self::Billing => billing::service(),
             Self::Webhooks => webhooks::service(),
             Self::Analytics => analytics::service(),
             Self::Gateway => gateway::service(),

@@ -13,6 +13,10 @@ use service_kit::config::environment;
 
 use crate::folder::{self, Owned};
 
+/// The settings of the operator's credential.
+const SUPERVISOR_KEY: &str = "CLEARML__secure__credentials__supervisor__user_key";
+const SUPERVISOR_SECRET: &str = "CLEARML__secure__credentials__supervisor__user_secret";
+
 /// The file in the data folder.
 pub const FILE: &str = "secrets.env";
 
@@ -22,15 +26,19 @@ pub const FILE: &str = "secrets.env";
 /// # Errors
 /// Names the setting or the file that is at fault, or who has the folder.
 pub fn config_to_start() -> anyhow::Result<(Config, Owned)> {
-    let said = environment();
+    let said = said();
     let told = Config::from_vars(true, said.clone())?;
     folder::create(&told.data)?;
     // First, because of two first starts at once only one may make up secrets.
     let owned = folder::own(&told.data)?;
     let file = told.data.join(FILE);
     let mut kept = read(&file)?;
-    if kept.is_empty() {
-        kept = make(&said)?;
+    let before = kept.len();
+    // An older version knew fewer secrets.
+    for (name, value) in make(&said)? {
+        kept.entry(name).or_insert(value);
+    }
+    if kept.len() > before {
         write(&file, &kept)?;
     }
     Ok((Config::from_vars(true, kept.into_iter().chain(said))?, owned))
@@ -41,9 +49,20 @@ pub fn config_to_start() -> anyhow::Result<(Config, Owned)> {
 /// # Errors
 /// Names the setting or the file that is at fault.
 pub fn config_to_look() -> anyhow::Result<Config> {
-    let said = environment();
+    let said = said();
     let told = Config::from_vars(true, said.clone())?;
     Config::from_vars(true, read(&told.data.join(FILE))?.into_iter().chain(said))
+}
+
+/// What the environment says.
+fn said() -> BTreeMap<String, String> {
+    // ClearML's names are good in any case of their letters; here one name must stand for one thing.
+    let known = |name: String| {
+        let same =
+            [SUPERVISOR_KEY, SUPERVISOR_SECRET].into_iter().find(|own| own.eq_ignore_ascii_case(&name));
+        same.map_or(name, str::to_owned)
+    };
+    environment().into_iter().map(|(name, value)| (known(name), value)).collect()
 }
 
 /// Makes up what is not said. The admin is kept also when said: the database knows that one from the first
@@ -54,7 +73,15 @@ fn make(said: &BTreeMap<String, String>) -> anyhow::Result<BTreeMap<String, Stri
         ("MESH_SECRET".to_owned(), hex::encode(random::<32>()?)),
         ("ADMIN_USERNAME".to_owned(), of("ADMIN_USERNAME", "admin".to_owned())),
         ("ADMIN_PASSWORD".to_owned(), of("ADMIN_PASSWORD", password(&random::<12>()?))),
+        (SUPERVISOR_KEY.to_owned(), key(&random::<30>()?)),
+        (SUPERVISOR_SECRET.to_owned(), hex::encode(random::<32>()?)),
     ]))
+}
+
+/// A key in the shape of ClearML's: letters and digits.
+fn key(random: &[u8; 30]) -> String {
+    const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    random.iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)])).collect()
 }
 
 /// A password that can be read out: six groups of two syllables, six bits each.
@@ -130,5 +157,6 @@ mod tests {
         assert_eq!(made["ADMIN_USERNAME"], "root");
         assert_eq!(made["MESH_SECRET"].len(), 64);
         assert!(made["ADMIN_PASSWORD"].len() >= 16);
+        assert_eq!((made[SUPERVISOR_KEY].len(), made[SUPERVISOR_SECRET].len()), (30, 64));
     }
 }

@@ -88,11 +88,17 @@ impl Mesh {
             true => String::new(),
             false => format!("ANNOMESH_DATA={} ", config.data.display()),
         };
+        // Kept beside the password, in the same file.
+        let operator = match &config.supervisor {
+            Some(supervisor) => format!("operator  {}:{}\n", supervisor.key, supervisor.secret),
+            None => String::new(),
+        };
         println!(
             "Annomesh is up after {:.1} s: {store}, {events}.\n\n  \
                page      {url}\n  \
                admin     {name}\n  \
-               password  {password}\n\n\
+               password  {password}\n  \
+               {operator}\n\
              Try\n  \
                open {url} in a browser and sign in\n  \
                {elsewhere}cargo run -- demo\n  \

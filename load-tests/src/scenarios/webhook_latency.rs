@@ -25,7 +25,14 @@ const PAUSE: Duration = Duration::from_millis(40);
 
 pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let world = World::start("webhooks").await?;
-    let services = vec![identity::service(), projects::service(), webhooks::service(), analytics::service()];
+    let services = vec![
+        identity::service(),
+        projects::service(),
+        media::service(),
+        billing::service(),
+        webhooks::service(),
+        analytics::service(),
+    ];
     let mesh = Mesh::start(&world, services).await?;
     let user = mesh.register()?;
     let (address, mut arrivals) = receive()?;

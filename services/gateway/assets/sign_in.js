@@ -4,6 +4,14 @@
 const form = document.getElementById("sign-in");
 const problem = document.getElementById("problem");
 
+// Where to go then: only within this site.
+function next() {
+  const wanted = new URLSearchParams(location.search).get("next") ?? "/";
+  if (!URL.canParse(wanted, location.origin)) return "/";
+  const target = new URL(wanted, location.origin);
+  return target.origin === location.origin ? target.pathname + target.search : "/";
+}
+
 function reason(answer, body) {
   if (answer.status === 429) return "Too many attempts. Wait a moment.";
   if (answer.status >= 500) return "Sign-in is not available at the moment.";
@@ -22,7 +30,7 @@ form?.addEventListener("submit", async (event) => {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ username: form.username.value, password: form.password.value }),
     });
-    if (answer.ok) return location.assign("/");
+    if (answer.ok) return location.assign(next());
     problem.textContent = reason(answer, await answer.json().catch(() => ({})));
   } catch {
     problem.textContent = "The server does not answer.";

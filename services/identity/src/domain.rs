@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod credential;
 pub mod membership;
 pub mod organization;
+pub mod role;
 pub mod session;
 pub mod tenant;
 pub mod user;

@@ -4,6 +4,7 @@
 use actix_web::web;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+pub mod clearml;
 pub mod exchange;
 pub mod find;
 pub mod memberships;
@@ -34,7 +35,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(memberships::list_memberships)
         .service(memberships::get_membership)
         .service(memberships::update_membership)
-        .service(memberships::delete_membership);
+        .service(memberships::delete_membership)
+        .service(clearml::ClearMl);
 }
 
 /// The mesh port.

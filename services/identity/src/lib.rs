@@ -22,7 +22,7 @@ use domain::organization::Organization;
 use domain::session::Session;
 use domain::tenant::Tenant;
 use domain::user::User;
-use projections::{accounts, directory, sessions, tenants};
+use projections::{accounts, credentials, directory, public_ids, sessions, tenants};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -35,6 +35,8 @@ pub fn service() -> Service {
         .end()
         .aggregate::<User>(publish::user)
         .projection("accounts", accounts::TABLES, accounts::apply)
+        .projection("public_ids", public_ids::TABLES, public_ids::apply)
+        .projection("credentials", credentials::TABLES, credentials::apply)
         .projection("directory_users", directory::USERS, directory::apply_user)
         .end()
         .aggregate::<Organization>(publish::organization)
@@ -51,5 +53,6 @@ pub fn service() -> Service {
         .find("user", http::find::user)
         .find("organization", http::find::organization)
         .find("membership", http::find::membership)
+        .entitlements()
         .on_start(start::prepare)
 }

@@ -13,11 +13,26 @@ use crate::domain::user::{User, UserEvent};
 
 /// Publishes the events of tenants.
 pub fn tenant(change: &Change<'_, Tenant>) -> Vec<Outgoing> {
+    let tenant = tenant_fact(change.after);
     match change.event {
-        TenantEvent::Created { name } => {
-            let tenant = facts::Tenant { name: name.clone() };
-            vec![Outgoing::new(&facts::TenantCreated { tenant }, None)]
+        TenantEvent::Created { .. } => vec![Outgoing::new(&facts::TenantCreated { tenant }, None)],
+        TenantEvent::Allowed { .. } => {
+            let before_update = before_update(&tenant_fact(change.before), &tenant);
+            vec![Outgoing::new(&facts::TenantUpdated { tenant, before_update }, None)]
         }
+        // Where people's addresses are is nobody's business but sign-in's.
+        TenantEvent::DomainsSet { .. } => vec![],
+    }
+}
+
+/// A tenant as others know one.
+fn tenant_fact(tenant: &Tenant) -> facts::Tenant {
+    let allowance = tenant.allowance.clone();
+    facts::Tenant {
+        name: tenant.name.clone(),
+        allowed_users: allowance.allowed_users,
+        features: allowance.features,
+        exclude_features: allowance.exclude_features,
     }
 }
 
@@ -25,7 +40,10 @@ pub fn tenant(change: &Change<'_, Tenant>) -> Vec<Outgoing> {
 pub fn user(change: &Change<'_, User>) -> Vec<Outgoing> {
     let user = user_fact(change.id, change.after);
     match change.event {
-        UserEvent::Registered(_) => vec![Outgoing::new(&facts::UserRegistered { user }, None)],
+        UserEvent::Registered(new) => {
+            let reservation_id = new.reservation_id;
+            vec![Outgoing::new(&facts::UserRegistered { user, reservation_id }, None)]
+        }
         UserEvent::Updated(_) => {
             let before_update = before_update(&user_fact(change.id, change.before), &user);
             // An e-mail address alone: nobody outside knew the old one.
@@ -35,13 +53,14 @@ pub fn user(change: &Change<'_, User>) -> Vec<Outgoing> {
             vec![Outgoing::new(&facts::UserUpdated { user, before_update }, None)]
         }
         // Nothing that others see has changed; they must ask again who this is all the same.
-        UserEvent::PasswordChanged { .. } => {
+        UserEvent::PasswordChanged { .. } | UserEvent::CredentialRevoked { .. } => {
             vec![Outgoing::new(&facts::UserUpdated { user, before_update: Map::new() }, None)]
         }
         UserEvent::PrivilegeSet { .. } => {
             let before_update = before_update(&user_fact(change.id, change.before), &user);
             vec![Outgoing::new(&facts::UserUpdated { user, before_update }, None)]
         }
+        UserEvent::CredentialIssued(_) | UserEvent::CredentialLabeled { .. } => vec![],
         UserEvent::Deleted => vec![Outgoing::new(&facts::UserDeleted { user }, None)],
     }
 }
@@ -162,6 +181,7 @@ mod tests {
             privilege: None,
             operator: true,
             at: DateTime::default(),
+            reservation_id: None,
         })])
     }
 

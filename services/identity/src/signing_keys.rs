@@ -16,7 +16,7 @@ use jsonwebtoken::jwk::{
     OctetKeyPairType, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use service_kit::auth::Principal;
+use serde::Serialize;
 use service_kit::mesh_token::MeshSecret;
 use service_kit::sealing::{SealError, Sealer};
 use service_kit::{Kit, Refusal};
@@ -68,18 +68,18 @@ pub async fn ensure(kit: &Kit) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Signs a principal with the newest key.
+/// Signs a principal, or what else is said in public, with the newest key.
 ///
 /// # Errors
 /// 503 when there is no key that can be used.
-pub async fn sign(kit: &Kit, principal: &Principal) -> Result<String, Refusal> {
+pub async fn sign(kit: &Kit, claims: &impl Serialize) -> Result<String, Refusal> {
     let mut tx = kit.store.database().tenant(TenantId::DEPLOYMENT).await?;
     let newest = rows(&mut tx).await?.into_iter().next();
     tx.commit().await?;
     let row = newest.ok_or_else(|| Refusal::unavailable("There is no signing key yet."))?;
     let private = open(&kit.mesh_secret, &row)?;
     let header = Header { kid: Some(row.kid), ..Header::new(Algorithm::EdDSA) };
-    jsonwebtoken::encode(&header, principal, &EncodingKey::from_ed_der(&private)).map_err(|error| {
+    jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&private)).map_err(|error| {
         tracing::error!(%error, "a principal cannot be signed");
         Refusal::unavailable("Sign-in is not available at the moment.")
     })

@@ -8,10 +8,12 @@ use policy::Privilege;
 use service_kit::config::Admin;
 use service_kit::{Kit, Refusal};
 
-use crate::domain::tenant::{Tenant, TenantCommand};
+use crate::domain::tenant::{Allowance, Tenant, TenantCommand};
 use crate::domain::user::{NewUser, User, UserCommand};
 use crate::projections::{accounts, tenants};
 use crate::{DEFAULT_TENANT, DEFAULT_TENANT_NAME, passwords, signing_keys, steps};
+
+mod supervisor;
 
 /// Prepares the deployment. Every replica may do it at once, and every time it does nothing new.
 ///
@@ -24,7 +26,8 @@ pub async fn prepare(kit: Kit) -> anyhow::Result<()> {
     let mut unit = kit.store.begin(context.clone()).await?;
     make_tenant(&mut unit).await.map_err(spoken)?;
     unit.commit().await?;
-    make_admin(&kit, &context).await
+    make_admin(&kit, &context).await?;
+    supervisor::ensure(&kit, &context).await
 }
 
 /// One replica after the other.
@@ -37,7 +40,9 @@ async fn make_tenant(unit: &mut Unit) -> Result<(), Refusal> {
     take_turns(unit).await?;
     if !tenants::exists(unit.tx()).await? {
         let id = steps::new_id::<Tenant>(unit).await?;
-        let create = TenantCommand::Create { name: DEFAULT_TENANT_NAME.to_owned() };
+        let name = DEFAULT_TENANT_NAME.to_owned();
+        let display_name = name.clone();
+        let create = TenantCommand::Create { name, display_name, allowance: Allowance::default() };
         unit.execute::<Tenant>(id, create).await?;
     }
     Ok(())
@@ -86,6 +91,7 @@ async fn register_admin(unit: &mut Unit, admin: &Admin, hash: &str, operator: bo
         privilege: Some(Privilege::Admin),
         operator,
         at,
+        reservation_id: None,
     };
     unit.execute::<User>(id, UserCommand::Register(new)).await?;
     Ok(true)

@@ -1,8 +1,11 @@
 //! Private events to contract events: what leaves this service. Secrets do not.
 
-use contracts::webhooks::{Webhook as Fact, WebhookCreated, WebhookDeleted, WebhookUpdated};
+use contracts::webhooks::{
+    MessageDelivered, Webhook as Fact, WebhookCreated, WebhookDeleted, WebhookUpdated,
+};
 use event_store::{Change, Outgoing, before_update};
 
+use crate::domain::message::{Message, MessageEvent};
 use crate::domain::webhook::{Hook, Webhook, WebhookEvent};
 
 /// A webhook's events.
@@ -21,6 +24,20 @@ pub fn webhook(change: &Change<'_, Webhook>) -> Vec<Outgoing> {
             }
         }
         WebhookEvent::Deleted => vec![Outgoing::new(&WebhookDeleted { webhook }, organization)],
+    }
+}
+
+/// A message's events.
+pub fn message(change: &Change<'_, Message>) -> Vec<Outgoing> {
+    match change.event {
+        MessageEvent::Delivered(delivered) => {
+            let succeeded = MessageDelivered {
+                webhook_id: delivered.webhook_id,
+                event: delivered.event.clone(),
+                attempts: delivered.attempts,
+            };
+            vec![Outgoing::new(&succeeded, None)]
+        }
     }
 }
 

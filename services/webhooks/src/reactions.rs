@@ -6,12 +6,17 @@ use contracts::identity::{
     MembershipCreated, MembershipDeleted, MembershipUpdated, OrganizationCreated, OrganizationDeleted,
     OrganizationUpdated,
 };
-use contracts::projects::{ProjectCreated, ProjectDeleted, ProjectUpdated};
+use contracts::projects::{
+    JobCreated, JobDeleted, JobUpdated, ProjectCreated, ProjectDeleted, ProjectUpdated, TaskCreated,
+    TaskDeleted, TaskUpdated,
+};
 
 mod body;
+mod job;
 mod membership;
 mod organization;
 mod project;
+mod task;
 mod tell;
 
 use tell::{Action, tell};
@@ -29,6 +34,28 @@ pub fn consumer() -> Consumer {
         })
         .on::<ProjectDeleted>(|unit, envelope, event| {
             Box::pin(async move { tell(unit, envelope, Action::Delete, &event.project, None).await })
+        })
+        .on::<TaskCreated>(|unit, envelope, event| {
+            Box::pin(async move { tell(unit, envelope, Action::Create, &event.task, None).await })
+        })
+        .on::<TaskUpdated>(|unit, envelope, event| {
+            Box::pin(async move {
+                tell(unit, envelope, Action::Update, &event.task, Some(&event.before_update)).await
+            })
+        })
+        .on::<TaskDeleted>(|unit, envelope, event| {
+            Box::pin(async move { tell(unit, envelope, Action::Delete, &event.task, None).await })
+        })
+        .on::<JobCreated>(|unit, envelope, event| {
+            Box::pin(async move { tell(unit, envelope, Action::Create, &event.job, None).await })
+        })
+        .on::<JobUpdated>(|unit, envelope, event| {
+            Box::pin(async move {
+                tell(unit, envelope, Action::Update, &event.job, Some(&event.before_update)).await
+            })
+        })
+        .on::<JobDeleted>(|unit, envelope, event| {
+            Box::pin(async move { tell(unit, envelope, Action::Delete, &event.job, None).await })
         })
         .on::<OrganizationCreated>(|unit, envelope, event| {
             Box::pin(async move { tell(unit, envelope, Action::Create, &event.organization, None).await })

@@ -53,6 +53,11 @@ impl Peer {
         self.http.post(format!("{}{path}", self.base)).bearer_auth((self.credential)(&self.service))
     }
 
+    /// A DELETE on the mesh port, with this service's credential.
+    pub fn delete(&self, path: &str) -> reqwest::RequestBuilder {
+        self.http.delete(format!("{}{path}", self.base)).bearer_auth((self.credential)(&self.service))
+    }
+
     /// A request to the peer's front-door endpoints, as its caller made it: without this service's credential
     /// and with time for a long answer.
     pub fn front(&self, method: reqwest::Method, path_and_query: &str) -> reqwest::RequestBuilder {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::event::{Example, events};
 
@@ -12,6 +13,15 @@ use crate::event::{Example, events};
 pub struct Tenant {
     /// Lower-case name, unique in the deployment.
     pub name: String,
+    /// How many users it may have; absent for any number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub allowed_users: Option<i64>,
+    /// Features that it has; absent for all that the deployment has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub features: Option<Vec<String>>,
+    /// Features that are taken away from it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub exclude_features: Vec<String>,
 }
 
 /// A person or program of one tenant. E-mail addresses stay in identity.
@@ -65,7 +75,12 @@ fn example_time() -> DateTime<Utc> {
 
 impl Example for Tenant {
     fn example() -> Self {
-        Self { name: "acme".into() }
+        Self {
+            name: "acme".into(),
+            allowed_users: Some(10),
+            features: Some(vec!["experiments".into()]),
+            exclude_features: vec!["applications".into()],
+        }
     }
 }
 
@@ -123,8 +138,19 @@ fn example_change(field: &str, old: &str) -> Map<String, Value> {
 events! { "identity";
     /// A tenant was created.
     TenantCreated on "tenant" as "tenant_created" { tenant: Tenant = Tenant::example() }
+    /// What a tenant may have changed.
+    TenantUpdated on "tenant" as "tenant_updated" {
+        tenant: Tenant = Tenant::example(),
+        /// Each changed field with its old value.
+        before_update: Map<String, Value> = example_change("allowed_users", "5"),
+    }
     /// A user was registered.
-    UserRegistered on "user" as "user_registered" { user: User = User::example() }
+    UserRegistered on "user" as "user_registered" {
+        user: User = User::example(),
+        /// The seat that this takes, where seats are capped.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reservation_id: Option<Uuid> = None,
+    }
     /// A user's names, privilege or activity changed.
     UserUpdated on "user" as "user_updated" {
         user: User = User::example(),

@@ -12,9 +12,11 @@
 //! `v1`. A published schema is never changed incompatibly: a test compares.
 
 pub mod asyncapi;
+pub mod billing;
 pub mod envelope;
 pub mod event;
 pub mod identity;
+pub mod media;
 pub mod projects;
 pub mod tenant;
 pub mod webhooks;
@@ -36,5 +38,6 @@ pub fn topic(service: &str) -> String {
 
 /// Every contract event of the mesh, in the order of publisher and name.
 pub fn catalog() -> Vec<EventType> {
-    [identity::catalog(), projects::catalog(), webhooks::catalog()].concat()
+    [identity::catalog(), projects::catalog(), media::catalog(), billing::catalog(), webhooks::catalog()]
+        .concat()
 }

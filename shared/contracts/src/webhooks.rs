@@ -60,4 +60,12 @@ events! { "webhooks";
     }
     /// A webhook was deleted.
     WebhookDeleted on "webhook" as "webhook_deleted" { webhook: Webhook = Webhook::example() }
+    /// A subscriber has taken an event; each message once, however many attempts it took.
+    MessageDelivered on "message" as "message_delivered" {
+        webhook_id: i64 = 9,
+        /// CVAT's name of the event.
+        event: String = "create:project".into(),
+        /// Attempts that it took.
+        attempts: i64 = 1,
+    }
 }

@@ -4,6 +4,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A consistency boundary: its state is the fold of its stream's events.
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -65,29 +66,91 @@ pub enum Refused {
     Forbidden,
 }
 
-/// Splits a serialized event into its name and its data.
-pub(crate) fn split_event(event: &impl Serialize) -> serde_json::Result<(String, Value)> {
-    let mut value = serde_json::to_value(event)?;
-    let name = match value.get_mut("type").map(Value::take) {
-        Some(Value::String(name)) => name,
-        _ => {
-            return Err(serde::de::Error::custom(
-                "an event needs #[serde(tag = \"type\", content = \"data\")]",
-            ));
-        }
-    };
-    Ok((name, value.get_mut("data").map(Value::take).unwrap_or(Value::Null)))
+/// Splits a serialized event into its name and its data, which is never taken apart: an event may be large.
+pub(crate) fn split_event(event: &impl Serialize) -> serde_json::Result<(String, String)> {
+    #[derive(serde::Deserialize)]
+    struct Tagged<'a> {
+        #[serde(rename = "type")]
+        name: String,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+    }
+    let text = serde_json::to_string(event)?;
+    let Tagged { name, data } = serde_json::from_str(&text).map_err(|_| {
+        serde::de::Error::custom("an event needs #[serde(tag = \"type\", content = \"data\")]")
+    })?;
+    Ok((name, data.map_or("null", RawValue::get).to_owned()))
 }
 
 /// Puts a stored event together again, through the aggregate's upcaster when it is old.
 pub(crate) fn join_event<A: Aggregate>(name: &str, rev: i16, data: &str) -> serde_json::Result<A::Event> {
-    let mut data: Value = serde_json::from_str(data)?;
-    if rev < A::EVENT_REV {
-        data = A::upcast(name, rev, data);
+    let old;
+    let data = if rev < A::EVENT_REV {
+        old = A::upcast(name, rev, serde_json::from_str(data)?).to_string();
+        &old
+    } else {
+        data
+    };
+    let name = Value::from(name);
+    // Text, not a `Value`: what an event keeps as raw JSON must come back byte for byte.
+    let event = match data.trim() {
+        "null" => format!(r#"{{"type":{name}}}"#),
+        data => format!(r#"{{"type":{name},"data":{data}}}"#),
+    };
+    serde_json::from_str(&event)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(tag = "type", content = "data")]
+    enum Event {
+        Kept(Box<RawValue>),
+        Done,
     }
-    let mut event = serde_json::Map::from_iter([("type".to_owned(), Value::from(name))]);
-    if !data.is_null() {
-        event.insert("data".to_owned(), data);
+
+    #[derive(Clone, Default, Serialize, Deserialize)]
+    struct Keeper;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("never")]
+    struct Never;
+
+    impl DomainError for Never {
+        fn code(&self) -> &'static str {
+            "never"
+        }
+        fn kind(&self) -> Refused {
+            Refused::Conflict
+        }
     }
-    serde_json::from_value(Value::Object(event))
+
+    impl Aggregate for Keeper {
+        const KIND: &'static str = "keeper";
+        type Command = ();
+        type Event = Event;
+        type Error = Never;
+        fn decide(&self, (): ()) -> Result<Vec<Event>, Never> {
+            Ok(vec![])
+        }
+        fn apply(&mut self, _: &Event) {}
+    }
+
+    #[test]
+    fn an_event_is_split_and_joined_byte_for_byte() {
+        let text = r#"{"z": 1.50, "a":[1e3,  "\u00e4"]}"#;
+        let (name, data) = split_event(&Event::Kept(RawValue::from_string(text.into()).unwrap())).unwrap();
+        assert_eq!((name.as_str(), data.as_str()), ("Kept", text));
+        let Event::Kept(raw) = join_event::<Keeper>("Kept", 1, &data).unwrap() else { panic!("another") };
+        assert_eq!(raw.get(), text);
+        let (name, data) = split_event(&Event::Done).unwrap();
+        assert_eq!((name.as_str(), data.as_str()), ("Done", "null"));
+        assert!(matches!(join_event::<Keeper>("Done", 1, "null").unwrap(), Event::Done));
+        split_event(&"no event").unwrap_err();
+        assert!(join_event::<Keeper>("Un\"known", 1, "null").is_err());
+    }
 }

@@ -90,9 +90,8 @@ impl Buffer {
         version: i64,
         at: DateTime<Utc>,
         name: String,
-        data: &serde_json::Value,
+        data: String,
     ) -> Result<(), StoreError> {
-        let data = data.to_string();
         check_size(&name, &data)?;
         let events = &mut self.tenants.entry(context.tenant).or_default().events;
         events.kind.push(A::KIND);

@@ -268,6 +268,13 @@ async fn take_in(
                 }
             }
         }
+        // The last handler may have gone to another tenant.
+        unit.enter(Context::mesh(tenant)).await?;
+        match unit.write_gathered().await {
+            Err(HandlerError::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(StoreError::Corrupt(crate::chain(&error)).into()),
+            Ok(()) => {}
+        }
         record(unit, consumer, tenant, inboxes).await?;
     }
     Ok(taken)
@@ -342,8 +349,6 @@ async fn record(
     tenant: TenantId,
     inboxes: BTreeMap<StreamKey, Inbox>,
 ) -> Result<(), StoreError> {
-    // The last handler may have gone to another tenant.
-    unit.enter(Context::mesh(tenant)).await?;
     let (mut sources, mut kinds, mut ids) = (vec![], vec![], vec![]);
     let (mut known, mut last, mut parked) = (vec![], vec![], vec![]);
     for ((source, kind, id), inbox) in inboxes {

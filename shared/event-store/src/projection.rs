@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use contracts::TenantId;
 use diesel::sql_types::{BigInt, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use futures::TryStreamExt;
 use uuid::Uuid;
 
 use crate::aggregate::{Aggregate, join_event};
@@ -139,7 +140,8 @@ impl<A: Aggregate> Replay<A> {
     /// Applies the next page of events, at most to position `head`.
     async fn page(&mut self, tx: &mut Tx, head: i64) -> Result<(), StoreError> {
         let mut kernel = self.store.database().kernel().await?;
-        let rows: Vec<Recorded> = Sql::fixed(
+        // One by one: a page of the largest events would not fit into memory.
+        let mut rows = Sql::fixed(
             "SELECT p.position, e.tenant_id, e.stream_id, e.version, e.event_type, e.schema_rev, \
              e.data::text AS data, e.actor_id, e.occurred_at \
              FROM es_event_position p JOIN es_event e USING (seq) \
@@ -149,22 +151,24 @@ impl<A: Aggregate> Replay<A> {
         .bind::<BigInt>(head)
         .bind::<Text>(A::KIND)
         .bind::<BigInt>(PAGE)
-        .load(&mut *kernel)
+        .load_stream::<Recorded>(&mut *kernel)
         .await?;
-        kernel.commit().await?;
-        let mut inside = None;
-        for row in &rows {
+        let (mut inside, mut count) = (None, 0);
+        while let Some(row) = rows.try_next().await? {
             if inside != Some(row.tenant_id) {
                 tx.set_tenant(TenantId(row.tenant_id)).await?;
                 inside = Some(row.tenant_id);
             }
-            self.apply(tx, row).await?;
+            self.apply(tx, &row).await?;
             self.applied += 1;
+            self.position = row.position;
+            count += 1;
         }
-        self.position = match rows.last() {
-            Some(row) if rows.len() as i64 == PAGE => row.position,
-            _ => head,
-        };
+        drop(rows);
+        kernel.commit().await?;
+        if count < PAGE {
+            self.position = head;
+        }
         Ok(())
     }
 

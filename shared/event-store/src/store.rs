@@ -19,7 +19,9 @@ use crate::append::Buffer;
 use crate::clock::{Clock, new_id};
 use crate::db::{Database, Tx};
 use crate::error::StoreError;
+use crate::gather::Pile;
 use crate::idempotency::{self, Key};
+use crate::inbox::HandlerError;
 use crate::registry::{Change, Registry};
 use crate::sequencer::Wake;
 use crate::sql::Sql;
@@ -163,6 +165,7 @@ impl Store {
             buffer: Buffer::default(),
             streams: HashMap::new(),
             contested: None,
+            piles: Vec::new(),
         })
     }
 
@@ -300,6 +303,8 @@ pub struct Unit {
     /// The stream that a unique rule kept this unit from creating. If it exists now, then because somebody
     /// else created it meanwhile, and the rule's answer is not the one to give.
     contested: Option<StreamKey>,
+    /// What a consumer's handlers have gathered and nobody has written yet.
+    pub(crate) piles: Vec<Box<dyn Pile>>,
 }
 
 impl Unit {
@@ -416,7 +421,7 @@ impl Unit {
                 }
             }
             let (name, data) = split_event(event).map_err(StoreError::from)?;
-            self.buffer.event::<A>(&self.context, id, version, at, name, &data)?;
+            self.buffer.event::<A>(&self.context, id, version, at, name, data)?;
             for outgoing in (registration.publish)(&change) {
                 contract_version += 1;
                 self.buffer.contract(&self.context, A::KIND, id, contract_version, at, outgoing)?;
@@ -455,23 +460,28 @@ impl Unit {
         Ok(())
     }
 
-    /// Runs `work` so that its failure undoes what it did and nothing else.
-    pub(crate) async fn attempt<E: From<StoreError>>(
+    /// Runs a handler, and writes what it gathered, so that its failure undoes what it did and nothing else.
+    pub(crate) async fn attempt(
         &mut self,
-        work: impl AsyncFnOnce(&mut Unit) -> Result<(), E>,
-    ) -> Result<Result<(), E>, StoreError> {
+        work: impl AsyncFnOnce(&mut Unit) -> Result<(), HandlerError>,
+    ) -> Result<Result<(), HandlerError>, StoreError> {
         let before = (self.buffer.clone(), self.streams.clone(), self.context.clone());
         self.tx.savepoint().await?;
-        let error = match work(self).await {
+        let mut outcome = work(self).await;
+        if outcome.is_ok() {
+            outcome = self.write_gathered().await;
+        }
+        let error = match outcome {
             Ok(()) => match self.tx.release_savepoint().await {
                 Ok(()) => return Ok(Ok(())),
                 // It went on after a statement that had failed.
-                Err(error @ StoreError::Database(_)) => E::from(error),
+                Err(error @ StoreError::Database(_)) => HandlerError::from(error),
                 Err(error) => return Err(error),
             },
             Err(error) => error,
         };
         self.tx.rollback_to_savepoint().await?;
+        self.piles.clear();
         (self.buffer, self.streams, self.context) = before;
         Ok(Err(error))
     }
@@ -497,6 +507,7 @@ impl Unit {
 
     /// Writes the event rows, commits, and wakes the sequencer.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        debug_assert!(self.piles.is_empty(), "gathered outside a consumer");
         crate::fail_point!("es.append.before_rows");
         let wrote_jobs = self.buffer.jobs;
         let wrote_events = match self.finish().await {

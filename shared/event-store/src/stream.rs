@@ -3,6 +3,7 @@
 use contracts::TenantId;
 use diesel::sql_types::{BigInt, SmallInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use futures::TryStreamExt;
 
 use crate::aggregate::{Aggregate, join_event};
 use crate::db::Tx;
@@ -77,7 +78,8 @@ pub(crate) async fn fold<A: Aggregate>(
     id: i64,
     version: i64,
 ) -> Result<A, StoreError> {
-    let rows: Vec<EventRow> = Sql::fixed(
+    // One by one: of a wide aggregate the history is large and the state small.
+    let rows = Sql::fixed(
         "SELECT event_type, schema_rev, data::text AS data FROM es_event \
          WHERE tenant_id = $1 AND kind = $2 AND stream_id = $3 AND version <= $4 ORDER BY version",
     )
@@ -85,10 +87,12 @@ pub(crate) async fn fold<A: Aggregate>(
     .bind::<Text>(A::KIND)
     .bind::<BigInt>(id)
     .bind::<BigInt>(version)
-    .load(&mut **tx)
+    .load_stream::<EventRow>(&mut **tx)
     .await?;
-    rows.iter().try_fold(A::default(), |mut state, row| {
-        state.apply(&join_event::<A>(&row.event_type, row.schema_rev, &row.data)?);
-        Ok(state)
-    })
+    rows.map_err(StoreError::from)
+        .try_fold(A::default(), async |mut state, row| {
+            state.apply(&join_event::<A>(&row.event_type, row.schema_rev, &row.data)?);
+            Ok(state)
+        })
+        .await
 }

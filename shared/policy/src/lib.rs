@@ -25,7 +25,7 @@
 //! | `Context` | be about something personal (`Sandbox`) or something of an organization | `N/A` |
 //! | `Ownership` | come from somebody who holds one of these relations to the object | `None`, `N/A` |
 //! | `Limit` | be about a resource that satisfies this | empty |
-//! | `Privilege` | come from somebody with at least this privilege in the tenant | `None` |
+//! | `Privilege` | come from somebody with at least this privilege in the tenant, or with `Only` before it, exactly this | `None` |
 //! | `Membership` | come from an active member with at least this role | `N/A` |
 //!
 //! - **Relations add up, and `None` is for everybody.** CVAT's tables write `None` where no relation is *needed*:

@@ -12,6 +12,12 @@ pub enum Relation {
     Assignee,
     /// Owns the project that the object belongs to.
     ProjectOwner,
+    /// Is assigned to the project that the object belongs to.
+    ProjectAssignee,
+    /// Owns the task that the object belongs to.
+    TaskOwner,
+    /// Is assigned to the task that the object belongs to.
+    TaskAssignee,
     /// Is the user, or the member, that the object describes.
     SelfUser,
     Worker,
@@ -23,6 +29,9 @@ named!(Relation is a "ownership" {
     Owner = "owner",
     Assignee = "assignee",
     ProjectOwner = "project:owner",
+    ProjectAssignee = "project:assignee",
+    TaskOwner = "task:owner",
+    TaskAssignee = "task:assignee",
     SelfUser = "self",
     Worker = "worker",
     Supervisor = "supervisor",
@@ -42,7 +51,7 @@ impl From<Role> for Relation {
 
 /// A set of relations: those that a caller holds, or those that a row is for.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Ownership(u8);
+pub struct Ownership(u16);
 
 impl Ownership {
     /// No relation at all.
@@ -50,7 +59,7 @@ impl Ownership {
 
     /// Returns the set with `relation` added if it `holds`, and unchanged if it does not.
     pub const fn with(self, relation: Relation, holds: bool) -> Self {
-        Self(self.0 | (holds as u8) << relation as u8)
+        Self(self.0 | (holds as u16) << relation as u8)
     }
 
     /// Returns the caller's relation to an organization, in which the caller has `role`.

@@ -16,6 +16,8 @@ pub enum Predicate {
     Organization(i64),
     /// Belongs to one of these organizations; of a user, is an active member of one.
     OrganizationIn(Vec<i64>),
+    /// Belongs to an organization, whichever it is.
+    AnyOrganization,
     /// Belongs to no organization.
     NoOrganization,
     /// The caller has this relation to the object.
@@ -69,6 +71,21 @@ impl Predicate {
         }
     }
 
+    /// Tells whether nobody sees anything by it without a relation to it, so that a list need look only at what
+    /// the caller is related to.
+    pub fn needs_relation(&self) -> bool {
+        match self {
+            Self::Nothing | Self::Related(_) => true,
+            Self::And(parts) => parts.iter().any(Self::needs_relation),
+            Self::Or(parts) => parts.iter().all(Self::needs_relation),
+            Self::Everything
+            | Self::Organization(_)
+            | Self::OrganizationIn(_)
+            | Self::AnyOrganization
+            | Self::NoOrganization => false,
+        }
+    }
+
     /// Tells whether the condition holds for `object`.
     pub fn holds(&self, object: &Object) -> bool {
         match self {
@@ -78,6 +95,7 @@ impl Predicate {
             Self::Or(parts) => parts.iter().any(|part| part.holds(object)),
             Self::Organization(id) => object.organization_id == Some(*id),
             Self::OrganizationIn(ids) => object.organization_id.is_some_and(|id| ids.contains(&id)),
+            Self::AnyOrganization => object.organization_id.is_some(),
             Self::NoOrganization => object.organization_id.is_none(),
             Self::Related(relation) => object.relations.contains(*relation),
         }
@@ -129,6 +147,16 @@ mod tests {
         );
         let both = Predicate::all([owner.clone(), Organization(1)]);
         assert_eq!(Predicate::all([both, assignee.clone()]), And(vec![owner, Organization(1), assignee]));
+    }
+
+    #[test]
+    fn a_condition_needs_a_relation_if_each_of_its_ways_does() {
+        let owner = || Related(Relation::Owner);
+        let mine = || Predicate::all([Organization(1), owner()]);
+        assert!(mine().needs_relation());
+        assert!(Predicate::any([mine(), Predicate::all([NoOrganization, owner()])]).needs_relation());
+        assert!(!Predicate::any([mine(), Organization(2)]).needs_relation());
+        assert!(!Everything.needs_relation());
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub(crate) struct Rule {
     ownership: Option<Ownership>,
     limit: Option<Limit>,
     privilege: Option<Privilege>,
+    /// Whether more than `privilege` is too much: CVAT's `Strict_Privilege`.
+    exactly: bool,
     membership: Option<Role>,
 }
 
@@ -78,6 +80,7 @@ impl Rule {
         ownership: None,
         limit: None,
         privilege: Some(Privilege::Admin),
+        exactly: false,
         membership: None,
     };
 
@@ -85,11 +88,14 @@ impl Rule {
     pub(crate) fn parse(row: &Row) -> Result<(String, Self), Defect> {
         let [scope, context, ownership, limit, privilege, membership] =
             row.each_ref().map(|cell| cell.trim());
+        let privilege = privilege.to_lowercase();
+        let only = privilege.strip_prefix("only ");
         let rule = Self {
             place: context.to_lowercase().parse()?,
             ownership: parse_ownership(&ownership.to_lowercase())?,
             limit: unless("", limit)?,
-            privilege: unless("none", &privilege.to_lowercase())?,
+            privilege: unless("none", only.unwrap_or(&privilege))?,
+            exactly: only.is_some(),
             membership: unless("n/a", &membership.to_lowercase())?,
         };
         if scope.is_empty() {
@@ -131,6 +137,10 @@ impl Rule {
         self.place == Place::Anywhere && self.membership.is_none()
     }
 
+    fn is_for(&self, subject: &Subject) -> bool {
+        if self.exactly { subject.privilege == self.privilege } else { subject.privilege >= self.privilege }
+    }
+
     /// Tells whether the caller, and where the object is, suit the row.
     fn reaches(&self, subject: &Subject, context: &Context) -> bool {
         let in_place = match self.place {
@@ -138,7 +148,7 @@ impl Rule {
             Place::Sandbox => matches!(context, Context::Sandbox),
             Place::Organization => matches!(context, Context::Organization { .. }),
         };
-        in_place && subject.privilege >= self.privilege && context.role() >= self.membership
+        in_place && self.is_for(subject) && context.role() >= self.membership
     }
 
     /// Returns where, among the places of `list`, the row reaches; a `Limit` adds nothing, see `is_listable`.
@@ -146,9 +156,10 @@ impl Rule {
         let holds = |reached| if reached { Predicate::Everything } else { Predicate::Nothing };
         match list {
             ListScope::Within(context) => holds(self.reaches(subject, context)),
-            ListScope::All { .. } if subject.privilege < self.privilege => Predicate::Nothing,
+            ListScope::All { .. } if !self.is_for(subject) => Predicate::Nothing,
             ListScope::All { .. } if self.ignores_context() => Predicate::Everything,
             ListScope::All { .. } if self.place == Place::Sandbox => Predicate::NoOrganization,
+            ListScope::All { .. } if self.membership.is_none() => Predicate::AnyOrganization,
             ListScope::All { memberships } => {
                 let suffices = |(_, role): &&(i64, Role)| Some(*role) >= self.membership;
                 Predicate::in_organizations(memberships.iter().filter(suffices).map(|(id, _)| *id).collect())
@@ -158,12 +169,12 @@ impl Rule {
 
     /// Tells whether a [`Predicate`] can express the row.
     ///
-    /// It cannot say "in any organization, of mine or not", and of the limits only that the user shown is a
-    /// member, which is what "in an organization" means of a user.
+    /// Of the limits it can say only that the user shown is a member, which is what "in an organization" means
+    /// of a user.
     fn is_listable(&self) -> bool {
         let for_members = self.place == Place::Organization && self.membership.is_some();
         match self.limit {
-            None => for_members || self.place != Place::Organization,
+            None => true,
             Some(limit) => for_members && limit == Limit::Member,
         }
     }

@@ -21,6 +21,10 @@ pub(crate) const VIEW: &str = "view";
 pub enum Resource {
     Organizations,
     Projects,
+    Tasks,
+    Jobs,
+    /// What runs in the background; the rules of this one are ours.
+    Requests,
     Webhooks,
     Events,
     Memberships,
@@ -31,6 +35,9 @@ pub enum Resource {
 named!(Resource is a "resource" {
     Organizations = "organizations",
     Projects = "projects",
+    Tasks = "tasks",
+    Jobs = "jobs",
+    Requests = "requests",
     Webhooks = "webhooks",
     Events = "events",
     Memberships = "memberships",
@@ -44,6 +51,9 @@ impl Resource {
         match self {
             Self::Organizations => include_str!("../tables/organizations.csv"),
             Self::Projects => include_str!("../tables/projects.csv"),
+            Self::Tasks => include_str!("../tables/tasks.csv"),
+            Self::Jobs => include_str!("../tables/jobs.csv"),
+            Self::Requests => include_str!("../tables/requests.csv"),
             Self::Webhooks => include_str!("../tables/webhooks.csv"),
             Self::Events => include_str!("../tables/events.csv"),
             Self::Memberships => include_str!("../tables/memberships.csv"),

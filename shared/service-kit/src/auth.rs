@@ -156,6 +156,7 @@ impl FromRequest for Caller {
             if principal.read_only && !request.method().is_safe() {
                 return Err(Refusal::forbidden());
             }
+            node.count_call(principal.tenant, request.method(), request.path());
             Ok(Self {
                 principal,
                 request_id: request_id(&request),

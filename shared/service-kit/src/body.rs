@@ -20,6 +20,12 @@ pub struct Nothing {}
 /// # Errors
 /// 415 for another media type, 400 with Django REST framework's texts for anything that does not fit.
 pub fn parse<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8]) -> Result<T, Refusal> {
+    check_media_type(request, bytes)?;
+    read(bytes)
+}
+
+/// Refuses what says that it is no JSON.
+pub(crate) fn check_media_type(request: &HttpRequest, bytes: &[u8]) -> Result<(), Refusal> {
     let media_type =
         request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = media_type.split(';').next().unwrap_or("").trim();
@@ -31,17 +37,28 @@ pub fn parse<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8]) -> Result
             format!("Unsupported media type \"{essence}\" in request."),
         ));
     }
+    Ok(())
+}
+
+/// Reads JSON; nothing counts as `{}`.
+///
+/// # Errors
+/// 400 with Django REST framework's texts.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
     // Serde takes a list for a struct, field by field in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Refusal::field("non_field_errors", "Invalid data. Expected a dictionary, but got list."));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))?;
-    match deserializer.end() {
-        Ok(()) => Ok(value),
-        Err(error) => Err(Refusal::bad_request(format!("JSON parse error - {error}"))),
-    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        // Only a body that does not fit is read again, to find out where: that costs as much as reading it.
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+            Err(error) => explain(&error),
+            // It fits, and something follows.
+            Ok(_) => Refusal::bad_request(format!("JSON parse error - {error}")),
+        }
+    })
 }
 
 /// Turns serde's words into Django REST framework's shapes.

@@ -11,6 +11,9 @@ use url::Url;
 
 use crate::start::SERVICES;
 
+pub mod storage;
+pub mod supervisor;
+
 /// A setting's name, default and meaning.
 pub struct Setting {
     pub name: &'static str,
@@ -30,10 +33,12 @@ settings! {
     "HTTP_ADDRESS", "127.0.0.1:8080", "Front door: address and port.";
     "MESH_ADDRESS", "127.0.0.1:8081", "Second port, for the mesh: never reachable from outside.";
     "PUBLIC_URL", "http://localhost:<port>", "How people reach the front door; used in links that are sent out.";
-    "ANNOMESH_DATA", "./.annomesh", "Folder of the private PostgreSQL cluster and the generated secrets (local mode).";
+    "ANNOMESH_DATA", "./.annomesh", "Folder of the pictures (unless `STORAGE_TYPE` says otherwise), unfinished uploads, and in local mode the private PostgreSQL cluster and the generated secrets.";
     "ADMIN_USERNAME", "admin", "Name of the first admin, who is created when there is none.";
     "ADMIN_EMAIL", "admin@localhost", "E-mail address of the first admin.";
     "ADMIN_PASSWORD", "generated in local mode", "Password of the first admin; at least 8 characters.";
+    "CLEARML__secure__credentials__supervisor__user_key", "generated in local mode", "Key of the deployment's operator, for ClearML's API and every other.";
+    "CLEARML__secure__credentials__supervisor__user_secret", "generated in local mode", "Its secret; at least 16 characters.";
     "DATABASE_URL", "a private cluster in local mode", "A role on PostgreSQL 15 or newer that may create databases and roles.";
     "KAFKA_BROKERS", "none", "Comma-separated brokers; without them consumers read the producers' logs.";
     "KAFKA_TOPIC_PREFIX", "none", "Before the name of every topic and group, so that several meshes may share a cluster.";
@@ -45,6 +50,24 @@ settings! {
     "MESH_PEERS", "this process", "Where other services' mesh ports are: `identity=http://host:port,projects=…`.";
     "MESH_SECRET", "generated in local mode", "At least 32 characters; services prove to one another that they know it, and it seals the secrets in the databases.";
     "WEBHOOKS_ALLOWED_TARGETS", "loopback in local mode on a loopback address, else none", "Comma-separated CIDRs and host names that webhooks may reach although they are not public.";
+    "STORAGE_TYPE", "a folder in `ANNOMESH_DATA`", "Where pictures are kept: `s3`, `gcs`, `azure`, or unset.";
+    "STORAGE_FREE_MIB_MIN", "512", "Uploads are refused while less than this many MiB are free on the disk.";
+    "STORAGE_AWS_BUCKET_NAME", "none", "The bucket.";
+    "STORAGE_AWS_REGION_NAME", "us-east-1", "The bucket's region.";
+    "STORAGE_AWS_ACCESS_KEY_ID", "the process's own role", "Access key.";
+    "STORAGE_AWS_SECRET_ACCESS_KEY", "the process's own role", "Its secret.";
+    "STORAGE_AWS_ENDPOINT_URL", "Amazon", "Another server that speaks S3.";
+    "STORAGE_AWS_FOLDER", "none", "Before the name of every object.";
+    "STORAGE_GCS_BUCKET_NAME", "none", "The bucket.";
+    "STORAGE_GCS_PROJECT_ID", "none", "The bucket's project; accepted, Google's own names suffice.";
+    "STORAGE_GCS_ENDPOINT", "Google", "Another server that speaks Google's protocol.";
+    "STORAGE_GCS_FOLDER", "none", "Before the name of every object.";
+    "GOOGLE_APPLICATION_CREDENTIALS", "the process's own identity", "File with a service account's key.";
+    "STORAGE_AZURE_ACCOUNT_NAME", "none", "The storage account.";
+    "STORAGE_AZURE_ACCOUNT_KEY", "the process's own identity", "Its key.";
+    "STORAGE_AZURE_CONTAINER_NAME", "none", "The container.";
+    "STORAGE_AZURE_ENDPOINT_URL", "Microsoft", "Another server that speaks Azure's protocol.";
+    "STORAGE_AZURE_FOLDER", "none", "Before the name of every object.";
     "LOG_FORMAT", "text", "`text` or `json`.";
     "RUST_LOG", "info, in local mode warn", "Log filter, such as `info,bus=debug`.";
     "OTEL_EXPORTER_OTLP_ENDPOINT", "none", "Where traces are sent (OTLP over HTTP), such as `http://localhost:4318`. OpenTelemetry's own variables count too.";
@@ -52,7 +75,7 @@ settings! {
 
 /// Variables that begin like this are ours: one that is not in [`SETTINGS`] stops the start.
 const OUR_PREFIXES: &[&str] =
-    &["ANNOMESH_", "ADMIN_", "MESH_", "KAFKA_", "WEBHOOKS_", "HTTP_ADDRESS", "PUBLIC_URL"];
+    &["ANNOMESH_", "ADMIN_", "MESH_", "KAFKA_", "WEBHOOKS_", "STORAGE_", "HTTP_ADDRESS", "PUBLIC_URL"];
 
 /// The first admin.
 #[derive(Clone)]
@@ -73,6 +96,8 @@ pub struct Config {
     pub public_url: String,
     pub data: PathBuf,
     pub admin: Option<Admin>,
+    /// The operator's key and secret.
+    pub supervisor: Option<supervisor::Supervisor>,
     pub database_url: Option<String>,
     pub kafka: Option<bus::kafka::Settings>,
     pub redis_url: Option<String>,
@@ -80,6 +105,7 @@ pub struct Config {
     /// Empty only in local mode before the launcher has generated one.
     pub mesh_secret: String,
     pub webhooks_allowed_targets: Vec<String>,
+    pub storage: storage::Storage,
     pub log_json: bool,
     pub log_filter: String,
     pub otlp_endpoint: Option<String>,
@@ -136,6 +162,7 @@ impl Config {
             mesh_address: address("MESH_ADDRESS", "127.0.0.1:8081")?,
             data: text("ANNOMESH_DATA").unwrap_or_else(|| "./.annomesh".to_owned()).into(),
             admin,
+            supervisor: supervisor::Supervisor::from_vars(&vars)?,
             database_url: text("DATABASE_URL"),
             kafka: kafka(&vars)?,
             redis_url: text("REDIS_URL"),
@@ -151,6 +178,7 @@ impl Config {
                 .map(|target| target.trim().to_owned())
                 .filter(|target| !target.is_empty())
                 .collect(),
+            storage: storage::Storage::from_vars(&vars)?,
             log_json: match text("LOG_FORMAT").as_deref() {
                 None | Some("text") => false,
                 Some("json") => true,

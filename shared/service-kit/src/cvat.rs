@@ -7,9 +7,11 @@ use utoipa::ToSchema;
 
 use crate::directory::User;
 
+pub mod job;
 pub mod membership;
 pub mod organization;
 pub mod project;
+pub mod task;
 
 /// A user, as CVAT shows one inside other things.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -14,6 +14,7 @@ use actix_web::{Error, HttpMessage, HttpResponse, web};
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use crate::clearml::{self, Address, Fault, Meta};
 use crate::documented::Documented;
 use crate::{Refusal, telemetry};
 
@@ -25,15 +26,27 @@ pub struct RequestId(pub uuid::Uuid);
 const CVAT_JSON: &str = "application/vnd.cvat+json";
 const PROBLEM_JSON: &str = "application/problem+json";
 
+/// What a refusal is rendered for.
+struct Spoken {
+    face: Face,
+    path: String,
+    id: RequestId,
+}
+
 /// Which face a path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Face {
     Cvat,
+    ClearMl,
     Native,
 }
 
 fn face_of(path: &str) -> Face {
-    if path.starts_with("/api/") { Face::Cvat } else { Face::Native }
+    match crate::routes::is_clearml(path) {
+        true => Face::ClearMl,
+        false if path.starts_with("/api/") => Face::Cvat,
+        false => Face::Native,
+    }
 }
 
 /// The middleware.
@@ -57,6 +70,7 @@ pub async fn layer(
     telemetry::continue_trace(&span, parent.as_deref());
     let path = request.path().to_owned();
     let face = face_of(&path);
+    let spoken = Spoken { face, path: path.clone(), id };
     let plain_json = wants_plain_json(&request);
     let version_refused = asks_unknown_version(&request);
     let started = std::time::Instant::now();
@@ -78,7 +92,7 @@ pub async fn layer(
         });
         Ok::<_, Error>(match refused {
             None => response,
-            Some(refused) => ServiceResponse::new(response.request().clone(), refused(face)),
+            Some(refused) => ServiceResponse::new(response.request().clone(), refused(&spoken)),
         })
     }
     .instrument(span.clone())
@@ -88,7 +102,7 @@ pub async fn layer(
         // A router's own answer has no body of ours.
         let empty = matches!(response.response().body().size(), BodySize::Sized(0) | BodySize::None);
         if empty {
-            let rendered = span.in_scope(|| generic(status)(face));
+            let rendered = span.in_scope(|| generic(status)(&spoken));
             response = response.into_response(rendered);
         }
     }
@@ -146,13 +160,17 @@ impl MessageBody for Withheld {
     }
 }
 
-type Rendered = Box<dyn FnOnce(Face) -> HttpResponse>;
+type Rendered = Box<dyn FnOnce(&Spoken) -> HttpResponse>;
 
 fn render_later(refusal: &Refusal) -> Rendered {
     refusal.log();
     let (status, retry_after, allow) = (refusal.status, refusal.retry_after, refusal.allow.clone());
     let (cvat, problem) = (refusal.cvat_body(), refusal.problem_body(&telemetry::trace_id()));
-    Box::new(move |face| {
+    let fault = Fault::of(refusal);
+    Box::new(move |spoken| {
+        if let (Face::ClearMl, Some(address)) = (spoken.face, Address::of(&spoken.path)) {
+            return clearml::refuse(&Meta::new(spoken.id.0, None, &address), &fault);
+        }
         let mut response = HttpResponse::build(status);
         if let Some(seconds) = retry_after {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
@@ -163,9 +181,9 @@ fn render_later(refusal: &Refusal) -> Rendered {
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Token"));
         }
-        match face {
+        match spoken.face {
             Face::Cvat => response.json(cvat),
-            Face::Native => response.content_type(PROBLEM_JSON).body(problem.to_string()),
+            Face::ClearMl | Face::Native => response.content_type(PROBLEM_JSON).body(problem.to_string()),
         }
     })
 }

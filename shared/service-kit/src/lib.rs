@@ -3,13 +3,16 @@
 //! Read in this order: [`service`] (what a service declares), [`start`] (what is made of it), [`kit`] (what
 //! its handlers hold), [`auth`] (who calls), [`refusal`] (how it says no), [`list`] (how it lists).
 
+pub mod api_calls;
 pub mod auth;
 pub mod body;
+pub mod clearml;
 pub mod config;
 pub mod cvat;
 pub mod directory;
 mod documented;
 mod door;
+pub mod entitlements;
 pub mod faces;
 pub mod http_client;
 pub mod kit;

@@ -26,7 +26,8 @@ use crate::{Config, Service, http_client, telemetry};
 pub(crate) const DIRECTORY: EmbeddedMigrations = diesel_migrations::embed_migrations!("migrations");
 
 /// The services of the whole mesh, as far as this process can name them.
-pub const SERVICES: &[&str] = &["identity", "projects", "webhooks", "analytics", "gateway"];
+pub const SERVICES: &[&str] =
+    &["identity", "projects", "media", "billing", "webhooks", "analytics", "gateway"];
 
 /// Where the services' databases are.
 pub enum Databases {
@@ -176,6 +177,7 @@ pub async fn start(
             mesh: service.mesh_routes,
             elsewhere: service.elsewhere,
         });
+        tasks.start(format!("{name}: api calls"), crate::api_calls::run(node.clone()));
         for (work_name, work) in service.node_background {
             tasks.start(format!("{name}: {work_name}"), work(background.clone()));
         }

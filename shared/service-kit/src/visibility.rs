@@ -10,6 +10,8 @@ pub trait Visible {
     fn in_organizations(&self, sql: &mut Sql, ids: &[i64]);
     /// Appends whether a row belongs to no organization.
     fn in_no_organization(&self, sql: &mut Sql);
+    /// Appends whether a row belongs to any organization.
+    fn in_any_organization(&self, sql: &mut Sql);
     /// Appends whether the user has this relation to a row; one that cannot be said is one that nobody has.
     fn related(&self, sql: &mut Sql, relation: Relation, user_id: i64);
 }
@@ -21,11 +23,29 @@ pub struct Columns {
     pub owner: Option<&'static str>,
     pub assignee: Option<&'static str>,
     pub project_owner: Option<&'static str>,
+    pub project_assignee: Option<&'static str>,
+    pub task_owner: Option<&'static str>,
+    pub task_assignee: Option<&'static str>,
+}
+
+impl Columns {
+    /// A table that knows its organization and nobody who is related to its rows.
+    pub const fn of(organization: &'static str) -> Self {
+        Self {
+            organization,
+            owner: None,
+            assignee: None,
+            project_owner: None,
+            project_assignee: None,
+            task_owner: None,
+            task_assignee: None,
+        }
+    }
 }
 
 impl Default for Columns {
     fn default() -> Self {
-        Self { organization: "organization_id", owner: None, assignee: None, project_owner: None }
+        Self::of("organization_id")
     }
 }
 
@@ -42,12 +62,19 @@ impl Visible for Columns {
         sql.push(self.organization).push(" IS NULL");
     }
 
+    fn in_any_organization(&self, sql: &mut Sql) {
+        sql.push(self.organization).push(" IS NOT NULL");
+    }
+
     fn related(&self, sql: &mut Sql, relation: Relation, user_id: i64) {
         let column = match relation {
             Relation::Owner => self.owner,
             Relation::Assignee => self.assignee,
             Relation::ProjectOwner => self.project_owner,
-            _ => None,
+            Relation::ProjectAssignee => self.project_assignee,
+            Relation::TaskOwner => self.task_owner,
+            Relation::TaskAssignee => self.task_assignee,
+            Relation::SelfUser | Relation::Worker | Relation::Supervisor | Relation::Maintainer => None,
         };
         // A relation that this table cannot express is one that nobody has: never "no filter".
         match column {
@@ -76,6 +103,7 @@ fn condition(sql: &mut Sql, predicate: &Predicate, rows: &impl Visible, user_id:
         Predicate::Organization(id) => rows.in_organizations(sql, &[*id]),
         Predicate::OrganizationIn(ids) => rows.in_organizations(sql, ids),
         Predicate::NoOrganization => rows.in_no_organization(sql),
+        Predicate::AnyOrganization => rows.in_any_organization(sql),
         Predicate::Related(relation) => rows.related(sql, *relation, user_id),
     }
 }

@@ -5,15 +5,16 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::http::StatusCode;
-use actix_web::web::Bytes;
+use actix_web::http::header::{self, ContentType};
+use actix_web::web::Payload;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use aws_lc_rs::hmac;
 use event_store::{Key, Unit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
-use crate::body::{self, Nothing};
+use crate::body::{self, BODY_BYTES_MAX, Nothing};
 use crate::kit::Node;
 use crate::{Answer, Caller, Kit, Refusal, Selection};
 
@@ -28,24 +29,16 @@ pub struct Write<T = Nothing> {
     key: Option<Key>,
 }
 
-impl<T: DeserializeOwned + 'static> FromRequest for Write<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest for Write<T> {
     type Error = Refusal;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut actix_web::dev::Payload) -> Self::Future {
         let request = request.clone();
-        let bytes = Bytes::from_request(&request, payload);
+        let payload = Payload::from_request(&request, payload);
         Box::pin(async move {
-            let bytes = bytes.await.map_err(|error| {
-                let status = error.as_response_error().status_code();
-                let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "invalid" };
-                Refusal::new(status, code, "The request body could not be read, or is too large.")
-            })?;
-            Ok(Self {
-                selection: Selection::of(&request)?,
-                key: key(&request, &bytes)?,
-                body: body::parse(&request, &bytes)?,
-            })
+            let payload = payload.await.map_err(|_| Refusal::bad_request(UNREADABLE))?;
+            Self::read(&request, payload, BODY_BYTES_MAX).await
         })
     }
 }
@@ -61,6 +54,37 @@ impl<T> Write<T> {
             None => Ok(self),
             Some(_) => Err(Refusal::bad_request("A request with a password takes no Idempotency-Key.")),
         }
+    }
+}
+
+/// What is parsed on the thread that serves others too.
+const AT_ONCE_BYTES: usize = 256 * 1024;
+const UNREADABLE: &str = "The request body could not be read, or is too large.";
+
+impl<T: DeserializeOwned + Send + 'static> Write<T> {
+    /// Reads and parses a body of at most `bytes_max`, for endpoints that take more than others; they call it
+    /// after they have authorised the caller.
+    ///
+    /// # Errors
+    /// 413 for a larger one, 415 and 400 as [`body::parse`].
+    pub async fn read(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<Self, Refusal> {
+        let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", UNREADABLE);
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > bytes_max) {
+            return Err(too_large());
+        }
+        let bytes = payload.to_bytes_limited(bytes_max).await.map_err(|_| too_large())?;
+        let bytes = bytes.map_err(|_| Refusal::bad_request(UNREADABLE))?;
+        let (selection, key) = (Selection::of(request)?, key(request, &bytes)?);
+        body::check_media_type(request, &bytes)?;
+        let body = if bytes.len() <= AT_ONCE_BYTES {
+            body::read(&bytes)?
+        } else {
+            // Others wait for this thread.
+            let read = tokio::task::spawn_blocking(move || body::read(&bytes)).await;
+            read.map_err(|_| Refusal::unavailable("The service is stopping."))??
+        };
+        Ok(Self { body, selection, key })
     }
 }
 
@@ -88,7 +112,7 @@ fn key(request: &HttpRequest, body: &[u8]) -> Result<Option<Key>, Refusal> {
 #[derive(Serialize, Deserialize)]
 pub struct Reply {
     status: u16,
-    body: Option<Value>,
+    body: Option<Box<RawValue>>,
 }
 
 impl Reply {
@@ -108,7 +132,7 @@ impl Reply {
     }
 
     pub fn with(status: StatusCode, body: &impl Serialize) -> Result<Self, Refusal> {
-        let body = serde_json::to_value(body).map_err(event_store::StoreError::from)?;
+        let body = to_raw_value(body).map_err(event_store::StoreError::from)?;
         Ok(Self { status: status.as_u16(), body: Some(body) })
     }
 
@@ -116,7 +140,10 @@ impl Reply {
     pub fn response(self) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
         match self.body {
-            Some(body) => HttpResponse::build(status).json(body),
+            Some(body) => {
+                let body = String::from(Box::<str>::from(body));
+                HttpResponse::build(status).content_type(ContentType::json()).body(body)
+            }
             None => HttpResponse::build(status).finish(),
         }
     }

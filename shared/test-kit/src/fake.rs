@@ -70,7 +70,7 @@ static KEY: LazyLock<Ed25519KeyPair> = LazyLock::new(|| Ed25519KeyPair::generate
 
 /// Every service of the mesh but the gateway.
 pub fn services() -> Vec<Service> {
-    ["identity", "projects", "webhooks", "analytics"].map(service).into()
+    ["identity", "projects", "media", "billing", "webhooks", "analytics"].map(service).into()
 }
 
 /// One fake service.
@@ -83,6 +83,7 @@ fn mesh_routes(config: &mut web::ServiceConfig) {
         .route("/internal/tell", web::post().to(take))
         .route("/internal/status", web::get().to(status))
         .route("/internal/log", web::get().to(log))
+        .route("/internal/stream", web::get().to(find_stream))
         .route("/internal/parked/discard", web::post().to(discard))
         .route("/internal/exchange", web::post().to(exchange))
         .route("/internal/jwks", web::get().to(jwks));
@@ -134,6 +135,24 @@ async fn log(_: PeerCaller, node: web::Data<Node>, query: web::Query<LogQuery>) 
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[derive(Deserialize)]
+struct StreamQuery {
+    tenant: String,
+    kind: String,
+    id: Option<i64>,
+}
+
+/// How far a stream of the told log is; no stream has a name.
+async fn find_stream(_: PeerCaller, node: web::Data<Node>, query: web::Query<StreamQuery>) -> Answer {
+    let told = node.shared::<Fake>().told.lock().unwrap().clone();
+    let id = query.id.ok_or_else(Refusal::not_found)?;
+    let key = format!("{}/{}/{id}", query.tenant, query.kind);
+    let of_stream = told.events.iter().filter(|event| event["partitionkey"] == key.as_str());
+    let version = of_stream.filter_map(|event| event["streamversion"].as_i64()).max();
+    let version = version.ok_or_else(Refusal::not_found)?;
+    Ok(HttpResponse::Ok().json(json!({ "id": id, "contract_version": version })))
 }
 
 async fn discard(_: PeerCaller, node: web::Data<Node>, body: web::Json<Value>) -> HttpResponse {

@@ -16,7 +16,7 @@ const LEAST: usize = 15;
 
 /// One thing of each kind: its id, by the path that names it (`/api/projects/{id}`); `{delivery_id}` and other
 /// names of parameters further back by themselves.
-pub type Things = BTreeMap<&'static str, i64>;
+pub type Things = BTreeMap<&'static str, Value>;
 
 /// The path of the kind of things that an id in a body or a query is of; `None` for an id that is not one.
 fn kind_of(name: &str) -> Option<&'static str> {
@@ -24,8 +24,10 @@ fn kind_of(name: &str) -> Option<&'static str> {
         "project_id" => Some("/api/projects/{id}"),
         "owner_id" | "assignee_id" | "user_id" => Some("/api/users/{id}"),
         "org_id" | "organization_id" => Some("/api/organizations/{id}"),
+        "task_id" => Some("/api/tasks/{id}"),
+        "job_id" => Some("/api/jobs/{id}"),
         // Nothing of these kinds is there yet; whatever they are filtered by, nothing is shown.
-        "task_id" | "job_id" | "parent_id" => None,
+        "parent_id" | "parent_job_id" | "cloud_storage_id" => None,
         other => panic!("say in test_kit::isolation whose id `{other}` is"),
     }
 }
@@ -38,6 +40,8 @@ pub struct Isolation<'a> {
     pub own: &'a Things,
     /// A body that an endpoint, by path and method, accepts: the answer is to be about the ids in it.
     pub body: fn(path: &str, method: &str) -> Option<Value>,
+    /// What is asked of things besides, for endpoints where that decides whether the request makes sense at all.
+    pub query: &'a str,
 }
 
 /// Asks for everything that is somebody else's, in every place where an endpoint takes an id: each answer must be
@@ -68,6 +72,7 @@ impl Isolation<'_> {
         let Some(target) = filled(path, self.theirs) else { return 0 };
         let none = path.replace("{id}", &NOBODYS.to_string());
         let none = filled(&none, self.theirs).unwrap_or(none);
+        let [target, none] = [target, none].map(|path| format!("{path}?{}", self.query));
         let body = (self.body)(path, method).map(|body| body.to_string());
         let method_name = method.to_uppercase();
         let real = self.stranger.send(&method_name, &target, body.clone()).await;
@@ -84,20 +89,21 @@ impl Isolation<'_> {
         for name in properties(document, schema).into_iter().filter(|name| name.ends_with("_id")) {
             let Some(kind) = kind_of(&name) else { continue };
             let target = filled(path, self.own).unwrap_or_else(|| path.to_owned());
-            let ask = async |id: i64| {
+            let ask = async |id: &Value| {
                 let mut body = (self.body)(path, method).unwrap_or_else(|| json!({}));
-                body[&name] = id.into();
-                if name == "project_id" {
-                    // Only a webhook of a project has one.
-                    body["type"] = "project".into();
+                body[&name] = id.clone();
+                if let Some(body) = body.as_object_mut().filter(|_| name == "project_id") {
+                    // Only a webhook of a project has one, and a task that has one has no labels of its own.
+                    body.insert("type".into(), "project".into());
+                    body.remove("labels");
                 }
                 self.stranger.send(&method.to_uppercase(), &target, Some(body.to_string())).await
             };
-            let (real, none) = (ask(self.theirs[kind]).await, ask(NOBODYS).await);
+            let (real, none) = (ask(&self.theirs[kind]).await, ask(&NOBODYS.into()).await);
             let place = format!("{name} of {method} {path}");
-            self.compare(&real, self.theirs[kind], &none, &place);
+            self.compare(&real, &self.theirs[kind], &none, &place);
             assert!((400..=404).contains(&real.status), "{place}: {} {}", real.status, real.text);
-            let own = ask(self.own[kind]).await;
+            let own = ask(&self.own[kind]).await;
             assert!(own.status < 300, "{place}: one's own is refused too: {} {}", own.status, own.text);
             compared += 1;
         }
@@ -112,20 +118,20 @@ impl Isolation<'_> {
             let name = parameter["name"].as_str().unwrap();
             let Some(kind) = name.ends_with("_id").then(|| kind_of(name)).flatten() else { continue };
             let target = filled(path, self.own).unwrap_or_else(|| path.to_owned());
-            let ask = async |id: i64| {
+            let ask = async |id: &Value| {
                 let target = format!("{target}?{name}={id}");
                 self.stranger.send(&method.to_uppercase(), &target, None).await
             };
-            let (real, none) = (ask(self.theirs[kind]).await, ask(NOBODYS).await);
-            self.compare(&real, self.theirs[kind], &none, &format!("{name} of {method} {path}"));
+            let (real, none) = (ask(&self.theirs[kind]).await, ask(&NOBODYS.into()).await);
+            self.compare(&real, &self.theirs[kind], &none, &format!("{name} of {method} {path}"));
             compared += 1;
         }
         compared
     }
 
-    fn compare(&self, real: &Response, id: i64, none: &Response, place: &str) {
+    fn compare(&self, real: &Response, id: &Value, none: &Response, place: &str) {
         assert_eq!(
-            (real.status, without(&real.text, id)),
+            (real.status, without(&real.text, id.as_i64().unwrap())),
             (none.status, without(&none.text, NOBODYS)),
             "{place}"
         );
@@ -146,15 +152,20 @@ fn filled(path: &str, things: &Things) -> Option<String> {
     if !id.is_empty() {
         let known = things.get(start.as_str());
         let known = known.unwrap_or_else(|| panic!("{path} is not covered: make a thing of this kind"));
-        filled = filled.replace("{id}", &known.to_string());
+        filled = filled.replace("{id}", &text(known));
     }
     while let (Some(open), Some(close)) = (filled.find('{'), filled.find('}')) {
         let name = filled[open..=close].to_owned();
         let known = things.get(name.as_str());
         let known = known.unwrap_or_else(|| panic!("{name} of {path} is not covered: make one"));
-        filled = filled.replace(&name, &known.to_string());
+        filled = filled.replace(&name, &text(known));
     }
     Some(filled)
+}
+
+/// An id as it stands in a path.
+fn text(id: &Value) -> String {
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }
 
 /// The names of an object's properties, whose schema may be a reference.
@@ -193,9 +204,14 @@ mod tests {
 
     #[test]
     fn a_path_is_filled_by_the_kinds_of_its_ids() {
-        let things = Things::from([("/api/webhooks/{id}", 5), ("{delivery_id}", 7)]);
+        let things = Things::from([
+            ("/api/webhooks/{id}", json!(5)),
+            ("{delivery_id}", json!(7)),
+            ("/api/requests/{id}", json!("a.b")),
+        ]);
         let path = "/api/webhooks/{id}/deliveries/{delivery_id}";
         assert_eq!(filled(path, &things).unwrap(), "/api/webhooks/5/deliveries/7");
+        assert_eq!(filled("/api/requests/{id}/cancel", &things).unwrap(), "/api/requests/a.b/cancel");
         assert_eq!(filled("/api/webhooks", &things), None);
     }
 }

@@ -36,7 +36,13 @@ impl TestMesh {
     }
 
     /// Starts services with these settings on top of the tests' own.
-    pub async fn start_with(services: Vec<Service>, settings: Vec<(String, String)>) -> Self {
+    pub async fn start_with(services: Vec<Service>, mut settings: Vec<(String, String)>) -> Self {
+        if !settings.iter().any(|(name, _)| name == "ANNOMESH_DATA") {
+            // Pictures of its own; the same ones after a restart.
+            let folder =
+                std::env::temp_dir().join(format!("annomesh-test-{}", event_store::new_id().simple()));
+            settings.push(("ANNOMESH_DATA".to_owned(), folder.display().to_string()));
+        }
         Self::start_on(services, settings, HashMap::new()).await
     }
 

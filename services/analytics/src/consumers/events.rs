@@ -6,7 +6,7 @@ use service_kit::Kit;
 use crate::event;
 
 /// Whose events are stored: every service that publishes any.
-const PUBLISHERS: &[&str] = &["identity", "projects", "webhooks"];
+const PUBLISHERS: &[&str] = &["identity", "projects", "media", "billing", "webhooks"];
 
 /// The consumer. It feeds no table that could be rebuilt: arrival numbers are cursors in readers' hands, and
 /// a rebuild would give the same events other numbers.

@@ -74,8 +74,8 @@ async fn a_name_may_be_taken_before_it_is_given_up() {
         &mesh,
         "identity",
         &[
-            fake::event(1, 7, 1, &UserRegistered { user: named(7, "alice") }),
-            fake::event(2, 8, 1, &UserRegistered { user: named(8, "bob") }),
+            fake::event(1, 7, 1, &UserRegistered { user: named(7, "alice"), reservation_id: None }),
+            fake::event(2, 8, 1, &UserRegistered { user: named(8, "bob"), reservation_id: None }),
             fake::event(3, 8, 2, &renamed(8, "alice")),
             fake::event(4, 7, 2, &renamed(7, "alicia")),
         ],

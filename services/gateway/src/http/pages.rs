@@ -49,7 +49,7 @@ async fn mesh_page(caller: Result<Caller, Refusal>, node: web::Data<Node>) -> Ht
         let page = MessagePage {
             title: "This page is for operators",
             text: "It shows the mesh of all tenants. You are signed in, but not as an operator of this deployment. \
-                   The API is open to you at /api and /v1.",
+                   The API is open to you at /api and /v1; what your company uses is shown at /usage.",
             again: false,
         };
         return render(StatusCode::FORBIDDEN, &page);

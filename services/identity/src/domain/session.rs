@@ -1,6 +1,7 @@
 //! A session: the cookie and the token that one sign-in gave. Only their digests are kept.
 
 use chrono::{DateTime, Utc};
+use contracts::TenantId;
 use event_store::{Aggregate, DomainError, Refused};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,26 @@ pub enum SessionKind {
     #[default]
     Login,
     Registration,
+    /// A token of ClearML's `auth.login`.
+    ApiToken,
+}
+
+impl SessionKind {
+    /// Its name in the table of sessions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Registration => "registration",
+            Self::ApiToken => "api_token",
+        }
+    }
+}
+
+/// Who acts for a session's user; perhaps somebody of another tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealUser {
+    pub tenant: TenantId,
+    pub user_id: i64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -35,6 +56,11 @@ pub struct NewSession {
     pub token_digest: String,
     pub at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+    /// The key that it was begun with.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub access_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub real_user: Option<RealUser>,
 }
 
 #[derive(Clone, Debug)]
@@ -122,6 +148,8 @@ mod tests {
             token_digest: "01".into(),
             at: DateTime::default(),
             expires_at: DateTime::default(),
+            access_key: None,
+            real_user: None,
         }
     }
 

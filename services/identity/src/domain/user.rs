@@ -8,7 +8,10 @@ use event_store::{Aggregate, DomainError, Refused};
 use policy::Privilege;
 use serde::{Deserialize, Serialize};
 
+use uuid::Uuid;
+
 use super::Life;
+use super::credential::{Credential, KEYS_MAX};
 
 /// The longest user name, in characters.
 pub const USERNAME_MAX: usize = 150;
@@ -27,6 +30,7 @@ pub struct User {
     pub operator: bool,
     pub is_active: bool,
     pub date_joined: DateTime<Utc>,
+    pub credentials: Vec<Credential>,
 }
 
 /// What a new user is.
@@ -40,6 +44,9 @@ pub struct NewUser {
     pub privilege: Option<Privilege>,
     pub operator: bool,
     pub at: DateTime<Utc>,
+    /// The seat that was reserved for them, where seats are capped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reservation_id: Option<Uuid>,
 }
 
 /// What of a user is to change; absent means that it stays.
@@ -64,6 +71,9 @@ pub enum UserCommand {
     Update { change: UserChange, last_admin: bool },
     ChangePassword { password_hash: String },
     SetPrivilege { privilege: Option<Privilege>, operator: bool, last_admin: bool },
+    IssueCredential(Credential),
+    LabelCredential { access_key: String, label: Option<String> },
+    RevokeCredential { access_key: String },
     Delete { last_admin: bool },
 }
 
@@ -74,6 +84,9 @@ pub enum UserEvent {
     Updated(UserChange),
     PasswordChanged { password_hash: String },
     PrivilegeSet { privilege: Option<Privilege>, operator: bool },
+    CredentialIssued(Credential),
+    CredentialLabeled { access_key: String, label: Option<String> },
+    CredentialRevoked { access_key: String },
     Deleted,
 }
 
@@ -93,6 +106,12 @@ pub enum UserError {
     InvalidUsername,
     #[error("The only admin can be neither deleted, disabled nor demoted.")]
     LastAdmin,
+    #[error("There is no such key.")]
+    NoSuchKey,
+    #[error("This key exists already.")]
+    KeyTaken,
+    #[error("A user has at most {KEYS_MAX} keys.")]
+    TooManyKeys,
 }
 
 impl DomainError for UserError {
@@ -104,16 +123,21 @@ impl DomainError for UserError {
             Self::EmailTaken => "email_taken",
             Self::InvalidUsername => "username_invalid",
             Self::LastAdmin => "last_admin",
+            Self::NoSuchKey => "key_not_found",
+            Self::KeyTaken => "key_taken",
+            Self::TooManyKeys => "too_many_keys",
         }
     }
 
     fn kind(&self) -> Refused {
         match self {
-            Self::Exists => Refused::Conflict,
-            Self::NotFound => Refused::NotFound,
-            Self::UsernameTaken | Self::EmailTaken | Self::InvalidUsername | Self::LastAdmin => {
-                Refused::Invalid
-            }
+            Self::Exists | Self::KeyTaken => Refused::Conflict,
+            Self::NotFound | Self::NoSuchKey => Refused::NotFound,
+            Self::UsernameTaken
+            | Self::EmailTaken
+            | Self::InvalidUsername
+            | Self::LastAdmin
+            | Self::TooManyKeys => Refused::Invalid,
         }
     }
 
@@ -122,13 +146,15 @@ impl DomainError for UserError {
             Self::UsernameTaken | Self::InvalidUsername => Some("username"),
             Self::EmailTaken => Some("email"),
             Self::LastAdmin => Some("non_field_errors"),
-            Self::Exists | Self::NotFound => None,
+            Self::Exists | Self::NotFound | Self::NoSuchKey | Self::KeyTaken | Self::TooManyKeys => None,
         }
     }
 }
 
 impl Aggregate for User {
     const KIND: &'static str = "user";
+    // 2: with keys.
+    const STATE_REV: i16 = 2;
 
     type Command = UserCommand;
     type Event = UserEvent;
@@ -155,6 +181,21 @@ impl Aggregate for User {
                 }
                 Ok(vec![UserEvent::PrivilegeSet { privilege, operator }])
             }
+            UserCommand::IssueCredential(_) if self.credentials.len() >= KEYS_MAX => {
+                Err(UserError::TooManyKeys)
+            }
+            UserCommand::IssueCredential(new) => Ok(vec![UserEvent::CredentialIssued(new)]),
+            UserCommand::LabelCredential { access_key, label } => {
+                let key = self.credential(&access_key).ok_or(UserError::NoSuchKey)?;
+                Ok(match key.label == label {
+                    true => vec![],
+                    false => vec![UserEvent::CredentialLabeled { access_key, label }],
+                })
+            }
+            UserCommand::RevokeCredential { access_key } => {
+                self.credential(&access_key).ok_or(UserError::NoSuchKey)?;
+                Ok(vec![UserEvent::CredentialRevoked { access_key }])
+            }
             UserCommand::Delete { last_admin: true } => Err(UserError::LastAdmin),
             UserCommand::Delete { last_admin: false } => Ok(vec![UserEvent::Deleted]),
         }
@@ -174,6 +215,7 @@ impl Aggregate for User {
                     operator: user.operator,
                     is_active: true,
                     date_joined: user.at,
+                    credentials: vec![],
                 };
             }
             UserEvent::Updated(change) => {
@@ -192,6 +234,15 @@ impl Aggregate for User {
             UserEvent::PrivilegeSet { privilege, operator } => {
                 (self.privilege, self.operator) = (*privilege, *operator);
             }
+            UserEvent::CredentialIssued(new) => self.credentials.push(new.clone()),
+            UserEvent::CredentialLabeled { access_key, label } => {
+                if let Some(key) = self.credentials.iter_mut().find(|key| key.access_key == *access_key) {
+                    key.label.clone_from(label);
+                }
+            }
+            UserEvent::CredentialRevoked { access_key } => {
+                self.credentials.retain(|key| key.access_key != *access_key);
+            }
             UserEvent::Deleted => self.life = Life::Gone,
         }
     }
@@ -202,6 +253,7 @@ impl Aggregate for User {
                 Some(UserError::UsernameTaken)
             }
             "accounts_tenant_id_lower_idx" => Some(UserError::EmailTaken),
+            "credentials_access_key_key" => Some(UserError::KeyTaken),
             _ => None,
         }
     }
@@ -211,6 +263,11 @@ impl User {
     /// Whether they are there and may sign in.
     pub fn is_present(&self) -> bool {
         self.life == Life::Alive && self.is_active
+    }
+
+    /// Their key of a name.
+    pub fn credential(&self, access_key: &str) -> Option<&Credential> {
+        self.credentials.iter().find(|key| key.access_key == access_key)
     }
 
     /// Keeps of a change what is one.
@@ -240,97 +297,4 @@ pub fn is_valid_username(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::given;
-
-    fn alice() -> NewUser {
-        NewUser {
-            username: "alice".into(),
-            email: "alice@example.com".into(),
-            first_name: "Alice".into(),
-            last_name: String::new(),
-            password_hash: Some("hash".into()),
-            privilege: Some(Privilege::User),
-            operator: false,
-            at: DateTime::default(),
-        }
-    }
-
-    fn registered() -> User {
-        given(&[UserEvent::Registered(alice())])
-    }
-
-    fn update(change: UserChange) -> UserCommand {
-        UserCommand::Update { change, last_admin: false }
-    }
-
-    #[test]
-    fn a_user_registers_once_under_a_name_that_clients_accept() {
-        let register =
-            |username: &str| UserCommand::Register(NewUser { username: username.into(), ..alice() });
-        assert_eq!(User::default().decide(register("alice")), Ok(vec![UserEvent::Registered(alice())]));
-        assert_eq!(registered().decide(register("alice")), Err(UserError::Exists));
-        for name in ["", "a b", "a\\b", "a\0", "a/b", &"a".repeat(151)] {
-            assert_eq!(User::default().decide(register(name)), Err(UserError::InvalidUsername), "{name}");
-        }
-        assert!(is_valid_username("josé.müller+x@ü-1_"));
-    }
-
-    #[test]
-    fn an_update_keeps_only_what_changes() {
-        let same = UserChange { username: Some("alice".into()), ..UserChange::default() };
-        assert_eq!(registered().decide(update(same.clone())), Ok(vec![]));
-        let change = UserChange { last_name: Some("Liddell".into()), ..UserChange::default() };
-        let both = UserChange { last_name: Some("Liddell".into()), ..same };
-        assert_eq!(registered().decide(update(both)), Ok(vec![UserEvent::Updated(change)]));
-        let bad = UserChange { username: Some("a b".into()), ..UserChange::default() };
-        assert_eq!(registered().decide(update(bad)), Err(UserError::InvalidUsername));
-        assert_eq!(User::default().decide(update(UserChange::default())), Err(UserError::NotFound));
-    }
-
-    #[test]
-    fn a_password_changes_for_those_who_are_there() {
-        let change = || UserCommand::ChangePassword { password_hash: "new".into() };
-        let changed = UserEvent::PasswordChanged { password_hash: "new".into() };
-        assert_eq!(registered().decide(change()), Ok(vec![changed]));
-        assert_eq!(User::default().decide(change()), Err(UserError::NotFound));
-    }
-
-    #[test]
-    fn a_privilege_is_set_and_the_last_admin_keeps_theirs() {
-        let set =
-            |privilege, last_admin| UserCommand::SetPrivilege { privilege, operator: false, last_admin };
-        let admin = Some(Privilege::Admin);
-        let event = UserEvent::PrivilegeSet { privilege: admin, operator: false };
-        assert_eq!(registered().decide(set(admin, false)), Ok(vec![event]));
-        assert_eq!(registered().decide(set(Some(Privilege::User), false)), Ok(vec![]));
-        assert_eq!(registered().decide(set(None, true)), Err(UserError::LastAdmin));
-    }
-
-    #[test]
-    fn the_last_admin_stays_and_an_active_one() {
-        let disable = UserChange { is_active: Some(false), ..UserChange::default() };
-        let refused = registered().decide(UserCommand::Update { change: disable, last_admin: true });
-        assert_eq!(refused, Err(UserError::LastAdmin));
-        assert_eq!(registered().decide(UserCommand::Delete { last_admin: true }), Err(UserError::LastAdmin));
-        assert_eq!(
-            registered().decide(UserCommand::Delete { last_admin: false }),
-            Ok(vec![UserEvent::Deleted])
-        );
-    }
-
-    #[test]
-    fn who_is_gone_stays_gone() {
-        let gone: User = given(&[UserEvent::Registered(alice()), UserEvent::Deleted]);
-        assert_eq!(gone.decide(UserCommand::Delete { last_admin: false }), Err(UserError::NotFound));
-        assert_eq!(gone.decide(UserCommand::Register(alice())), Err(UserError::Exists));
-    }
-
-    #[test]
-    fn violated_indexes_become_refusals() {
-        assert_eq!(User::taken("accounts_tenant_id_username_key"), Some(UserError::UsernameTaken));
-        assert_eq!(User::taken("accounts_tenant_id_lower_idx"), Some(UserError::EmailTaken));
-        assert_eq!(User::taken("accounts_pkey"), None);
-    }
-}
+mod tests;

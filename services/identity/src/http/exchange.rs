@@ -17,13 +17,15 @@ pub async fn exchange(_: PeerCaller, kit: web::Data<Kit>, request: web::Json<Exc
     // Before the session is looked at: a revocation after this position voids the answer.
     let position = log::head(&kit.store, CONTRACTS).await?;
     let signed_in = match credential {
-        Credential::Session(secret) => sign_in::with_secret(&kit.store, Secret::Cookie, &secret).await?,
-        Credential::Token(secret) => sign_in::with_secret(&kit.store, Secret::Token, &secret).await?,
+        Credential::Session(secret) => {
+            sign_in::with_secret(&kit.store, Secret::Cookie, &secret, false).await?
+        }
+        Credential::Token(secret) => sign_in::with_secret(&kit.store, Secret::Token, &secret, false).await?,
         Credential::Basic { username, password } => {
-            sign_in::with_password(&kit.store, &host, Name::Username(&username), password).await?
+            sign_in::with_password(&kit, &host, Name::Username(&username), password).await?
         }
         // Personal access tokens and foreign id tokens are not known here yet.
-        Credential::Bearer(_) => None,
+        Credential::Bearer(token) => sign_in::with_secret(&kit.store, Secret::Token, &token, true).await?,
     };
     let signed_in = signed_in.ok_or_else(Refusal::invalid_token)?;
     let principal = principal(&signed_in, kit.clock.now().timestamp());
@@ -38,7 +40,7 @@ pub async fn list_keys(_: PeerCaller, kit: web::Data<Kit>) -> Answer {
 
 /// Good for two minutes at most, and never longer than the session that it rests on.
 fn principal(signed_in: &SignedIn, now: i64) -> Principal {
-    let SignedIn { tenant, account, session } = signed_in;
+    let SignedIn { tenant, account, session, access_key: _ } = signed_in;
     let life = now + TOKEN_LIFE_S;
     Principal {
         iss: Principal::ISSUER.to_owned(),
@@ -51,6 +53,6 @@ fn principal(signed_in: &SignedIn, now: i64) -> Principal {
         operator: account.operator,
         read_only: false,
         session: session.as_ref().map(|session| session.id),
-        acting_for: None,
+        acting_for: session.as_ref().and_then(|session| session.real_user()).map(|real| real.user_id),
     }
 }

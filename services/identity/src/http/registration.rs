@@ -18,7 +18,9 @@ use crate::domain::session::SessionKind;
 use crate::domain::user::{NewUser, USERNAME_MAX, User, UserCommand, is_valid_username};
 use crate::passwords::{self, About};
 use crate::secrets::SessionSecrets;
-use crate::{sign_in, steps};
+use crate::sign_in;
+use crate::steps::seats::{self, Seat};
+use crate::steps::{self, Start};
 
 /// The longest first or last name, in characters.
 pub const PERSON_NAME_MAX: usize = 150;
@@ -55,6 +57,7 @@ pub struct Registered {
 #[utoipa::path(tag = "auth", request_body = RegisterUser, security(()), responses(
     (status = 201, description = "Registered", body = Registered),
     (status = 400, description = "A field is not good, or there is an Idempotency-Key"),
+    (status = 403, description = "The tenant has no seat left"),
 ))]
 #[post("/api/auth/register")]
 pub async fn register_user(kit: web::Data<Kit>, request: HttpRequest, write: Write<RegisterUser>) -> Answer {
@@ -67,7 +70,12 @@ pub async fn register_user(kit: web::Data<Kit>, request: HttpRequest, write: Wri
         ..Context::mesh(sign_in::tenant_of_host(&kit.store, auth::host(&request)).await?)
     };
     let secrets = SessionSecrets::new()?;
-    kit.store.transact(&context, async |unit| register(unit, &body, &hash, &secrets).await).await?;
+    let seat = seats::take(&kit, context.tenant).await?;
+    let outcome = kit
+        .store
+        .transact(&context, async |unit| register(unit, &body, &hash, (&secrets, &seat)).await)
+        .await;
+    seat.settle(&kit, outcome).await?;
     let registered = Registered {
         username: body.username,
         email: body.email,
@@ -83,8 +91,9 @@ async fn register(
     unit: &mut Unit,
     body: &RegisterUser,
     hash: &str,
-    secrets: &SessionSecrets,
+    (secrets, seat): (&SessionSecrets, &Seat),
 ) -> Result<(), Refusal> {
+    let reservation_id = seat.reservation(unit).await?;
     let id = steps::new_id::<User>(unit).await?;
     let new = NewUser {
         username: body.username.clone(),
@@ -95,9 +104,11 @@ async fn register(
         privilege: Some(Privilege::User),
         operator: false,
         at: unit.store().clock().now(),
+        reservation_id,
     };
     unit.execute::<User>(id, UserCommand::Register(new)).await?;
-    steps::start_session(unit, id, SessionKind::Registration, secrets).await
+    steps::start_session(unit, Start::new(id, SessionKind::Registration, secrets)).await?;
+    Ok(())
 }
 
 fn check(body: &RegisterUser) -> Result<(), Refusal> {
@@ -146,7 +157,7 @@ pub fn check_password(field: &str, password: &str, about: &About<'_>) -> Result<
 }
 
 /// Whether a text has the shape of an address; only a letter that arrives proves one.
-fn is_email(text: &str) -> bool {
+pub fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let plain =
         |letter: char| !letter.is_whitespace() && !letter.is_control() && !"@<>(),;:\\\"[]".contains(letter);

@@ -13,12 +13,12 @@ use crate::domain::session::{Session, SessionCommand, SessionKind};
 use crate::domain::user::User;
 use crate::secrets::SessionSecrets;
 use crate::sign_in::{self, Name, SignedIn};
-use crate::steps;
+use crate::steps::{self, Start};
 
-/// A name or an address, and a password.
+/// A name or an address, and a password; or a key and its secret.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct LogIn {
-    /// Perhaps with the tenant's name before it: `acme\alice`.
+    /// Perhaps with the tenant's name before it: `acme\alice`. Or an access key.
     #[serde(default)]
     pub username: String,
     #[serde(default)]
@@ -62,7 +62,7 @@ pub async fn log_in(kit: web::Data<Kit>, request: HttpRequest, write: Write<LogI
             ));
         }
     };
-    let verified = sign_in::with_password(&kit.store, auth::host(&request), name, password).await?;
+    let verified = sign_in::with_password(&kit, auth::host(&request), name, password).await?;
     let signed_in = verified.ok_or_else(cannot_log_in)?;
     let secrets = SessionSecrets::new()?;
     let context = context_of(&request, &signed_in);
@@ -113,7 +113,12 @@ async fn start(
     if !now.is_present() || now.password_hash != account.password_hash {
         return Err(cannot_log_in());
     }
-    steps::start_session(unit, account.id, SessionKind::Login, secrets).await
+    let access_key = signed_in.access_key.as_deref();
+    let start = Start { access_key, ..Start::new(account.id, SessionKind::Login, secrets) };
+    match steps::start_session(unit, start).await {
+        Err(refusal) if refusal.status == StatusCode::UNAUTHORIZED => Err(cannot_log_in()),
+        outcome => outcome.map(|_| ()),
+    }
 }
 
 fn cannot_log_in() -> Refusal {

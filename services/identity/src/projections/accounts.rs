@@ -1,7 +1,7 @@
 //! Users with what only identity knows of them.
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use event_store::Applied;
 use event_store::{Change, Sql, StoreError, Tx};
@@ -9,6 +9,7 @@ use policy::{Predicate, Privilege, Relation};
 use service_kit::Refusal;
 use service_kit::list::{Field, Kind, ListFields, ListQuery, Window};
 use service_kit::visibility::{Visible, push_ids, push_predicate};
+use uuid::Uuid;
 
 use crate::domain::user::{User, UserEvent};
 
@@ -38,6 +39,9 @@ pub fn apply<'a>(tx: &'a mut Tx, change: &'a Change<'a, User>) -> Applied<'a> {
             | UserEvent::Updated(_)
             | UserEvent::PasswordChanged { .. }
             | UserEvent::PrivilegeSet { .. } => put(tx, change.id, change.after).await,
+            UserEvent::CredentialIssued(_)
+            | UserEvent::CredentialLabeled { .. }
+            | UserEvent::CredentialRevoked { .. } => Ok(()),
             UserEvent::Deleted => {
                 Sql::fixed("DELETE FROM accounts WHERE tenant_id = es_tenant() AND id = $1")
                     .bind::<BigInt>(change.id)
@@ -98,6 +102,9 @@ pub struct Account {
     pub date_joined: DateTime<Utc>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub last_login: Option<DateTime<Utc>>,
+    /// ClearML's id of them.
+    #[diesel(sql_type = SqlUuid)]
+    pub public_id: Uuid,
 }
 
 impl Account {
@@ -113,8 +120,8 @@ macro_rules! select {
         concat!(
             "SELECT a.id, a.username, a.email, a.first_name, a.last_name, a.password_hash, a.privilege, ",
             "a.operator, a.is_active, a.date_joined, (SELECT max(s.created_at) FROM sessions s ",
-            "WHERE s.tenant_id = a.tenant_id AND s.user_id = a.id) AS last_login ",
-            "FROM accounts a WHERE a.tenant_id = es_tenant()",
+            "WHERE s.tenant_id = a.tenant_id AND s.user_id = a.id) AS last_login, i.public_id ",
+            "FROM accounts a JOIN public_ids i ON i.tenant_id = a.tenant_id AND i.id = a.id WHERE a.tenant_id = es_tenant()",
             $rest
         )
     };
@@ -207,6 +214,26 @@ pub async fn list(
     Ok((rows.load(&mut **tx).await?, window))
 }
 
+/// Users of the tenant for ClearML's face, in the order of their ids: all, or those of some ids of theirs.
+pub async fn page(
+    tx: &mut Tx,
+    only: Option<Vec<Uuid>>,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<Account>, StoreError> {
+    let sql = Sql::fixed(select!(
+        " AND ($1::uuid[] IS NULL OR i.public_id = ANY($1)) ORDER BY a.id LIMIT $2 OFFSET $3"
+    ));
+    let sql = sql.bind::<Nullable<Array<SqlUuid>>>(only).bind::<BigInt>(limit).bind::<BigInt>(offset);
+    Ok(sql.load(&mut **tx).await?)
+}
+
+/// The supervisor's account, if there is one: an operator of that name, perhaps with a number behind it.
+pub async fn find_supervisor(tx: &mut Tx, name: &str) -> Result<Option<Account>, StoreError> {
+    let sql = Sql::fixed(select!(" AND a.operator AND a.username ^@ $1 ORDER BY a.id LIMIT 1"));
+    Ok(sql.bind::<Text>(name.to_owned()).load(&mut **tx).await?.into_iter().next())
+}
+
 /// Users: each is in the organizations of which they are an active member.
 struct People;
 
@@ -222,6 +249,10 @@ impl Visible for People {
     // A person is in no workspace: the personal one shows what the rest of the predicate allows.
     fn in_no_organization(&self, sql: &mut Sql) {
         sql.push("TRUE");
+    }
+
+    fn in_any_organization(&self, sql: &mut Sql) {
+        sql.push("FALSE");
     }
 
     fn related(&self, sql: &mut Sql, relation: Relation, caller: i64) {

@@ -23,7 +23,10 @@ pub fn apply_user<'a>(tx: &'a mut Tx, change: &'a Change<'a, User>) -> Applied<'
             UserEvent::Registered(_) | UserEvent::Updated(_) | UserEvent::PrivilegeSet { .. } => {
                 directory::put_user(tx, &publish::user_fact(change.id, change.after)).await
             }
-            UserEvent::PasswordChanged { .. } => Ok(()),
+            UserEvent::PasswordChanged { .. }
+            | UserEvent::CredentialIssued(_)
+            | UserEvent::CredentialLabeled { .. }
+            | UserEvent::CredentialRevoked { .. } => Ok(()),
             UserEvent::Deleted => directory::delete(tx, USERS[0], change.id).await,
         }
     })

@@ -190,6 +190,10 @@ impl Visible for Members {
         sql.push("TRUE");
     }
 
+    fn in_any_organization(&self, sql: &mut Sql) {
+        sql.push("FALSE");
+    }
+
     fn related(&self, sql: &mut Sql, relation: Relation, caller: i64) {
         match relation {
             Relation::SelfUser => sql.push("m.user_id = ").push_i64(caller),

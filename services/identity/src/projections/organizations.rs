@@ -107,12 +107,21 @@ impl Visible for Workspaces {
         sql.push("TRUE");
     }
 
+    fn in_any_organization(&self, sql: &mut Sql) {
+        sql.push("FALSE");
+    }
+
     fn related(&self, sql: &mut Sql, relation: Relation, caller: i64) {
         let role = match relation {
             Relation::Worker | Relation::Supervisor | Relation::Maintainer | Relation::Owner => {
                 relation.as_str()
             }
-            Relation::Assignee | Relation::ProjectOwner | Relation::SelfUser => {
+            Relation::Assignee
+            | Relation::ProjectOwner
+            | Relation::ProjectAssignee
+            | Relation::TaskOwner
+            | Relation::TaskAssignee
+            | Relation::SelfUser => {
                 sql.push("FALSE");
                 return;
             }

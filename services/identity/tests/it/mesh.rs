@@ -7,7 +7,7 @@ use contracts::{ContractEvent, TenantId};
 use event_store::log::LogFilter;
 use event_store::store::Context;
 use identity::domain::membership::{Membership, MembershipCommand, NewMembership};
-use identity::domain::tenant::{Tenant, TenantCommand};
+use identity::domain::tenant::{Allowance, Tenant, TenantCommand};
 use identity::domain::user::{NewUser, User, UserCommand};
 use policy::{Privilege, Role};
 use serde_json::{Value, json};
@@ -18,11 +18,19 @@ use test_kit::TestMesh;
 const PASSWORD: &str = "correct horse battery";
 
 async fn mesh() -> TestMesh {
-    TestMesh::start(vec![identity::service()]).await
+    TestMesh::start(crate::services()).await
 }
 
 fn kit(mesh: &TestMesh) -> &Kit {
     mesh.running.kit("identity").unwrap()
+}
+
+fn create() -> TenantCommand {
+    TenantCommand::Create {
+        name: "acme".into(),
+        display_name: "acme".into(),
+        allowance: Allowance::default(),
+    }
 }
 
 async fn join(mesh: &TestMesh, organization: &Value, user: &Value, role: Role) -> i64 {
@@ -92,7 +100,7 @@ async fn two_tenants_have_an_alice_each_and_never_meet() {
     let hash = identity::passwords::hash("another good one".into()).await.unwrap();
     store
         .transact(&Context::mesh(acme), async |unit| {
-            unit.execute::<Tenant>(tenant_id, TenantCommand::Create { name: "acme".into() }).await?;
+            unit.execute::<Tenant>(tenant_id, create()).await?;
             let new = NewUser {
                 username: "alice".into(),
                 email: "alice@example.com".into(),
@@ -102,6 +110,7 @@ async fn two_tenants_have_an_alice_each_and_never_meet() {
                 privilege: Some(Privilege::Admin),
                 operator: false,
                 at: unit.store().clock().now(),
+                reservation_id: None,
             };
             unit.execute::<User>(user_id, UserCommand::Register(new)).await?;
             Ok::<_, Refusal>(())
@@ -195,7 +204,7 @@ async fn every_projection_is_rebuilt_from_the_events() {
     let alice = mesh.user("alice").await;
     alice.post("/api/organizations", json!({ "slug": "acme" })).await.expect(201);
     let names: Vec<_> = kit(&mesh).store.projections().collect();
-    assert_eq!(names.len(), 6);
+    assert_eq!(names.len(), 8);
     for name in names {
         assert!(kit(&mesh).store.rebuild(name).await.unwrap().unwrap() > 0, "{name}");
     }

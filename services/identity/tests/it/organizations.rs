@@ -4,7 +4,7 @@ use serde_json::json;
 use test_kit::TestMesh;
 
 async fn mesh() -> TestMesh {
-    TestMesh::start(vec![identity::service()]).await
+    TestMesh::start(crate::services()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use serde_json::json;
 use test_kit::TestMesh;
 
 async fn mesh() -> TestMesh {
-    TestMesh::start(vec![identity::service()]).await
+    TestMesh::start(crate::services()).await
 }
 
 fn count(statuses: &[u16], wanted: u16) -> usize {

@@ -9,7 +9,7 @@ use crate::refused;
 const PASSWORD: &str = "correct horse battery";
 
 async fn mesh() -> TestMesh {
-    TestMesh::start(vec![identity::service()]).await
+    TestMesh::start(crate::services()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use test_kit::TestMesh;
 use crate::refused;
 
 async fn mesh() -> TestMesh {
-    TestMesh::start(vec![identity::service()]).await
+    TestMesh::start(crate::services()).await
 }
 
 fn registration(username: &str, email: &str, password: &str) -> serde_json::Value {

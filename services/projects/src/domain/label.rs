@@ -1,8 +1,7 @@
-//! Labels and their attributes: parts of a project, with ids of their own.
+//! Labels and their attributes: parts of a project, or of a task without one, with ids of their own.
 
 use contracts::projects::{Attribute, Label};
-
-use super::project::ProjectError;
+use event_store::{DomainError, Refused};
 
 /// The types of CVAT 2.80 that a label may have; skeletons need sublabels, which are not built yet.
 pub const LABEL_TYPES: &[&str] =
@@ -17,12 +16,50 @@ const PALETTE: &[&str] = &[
     "#24b353", "#b25050", "#aaf0d1", "#cc3366", "#6080c0", "#ffcc33", "#733380", "#8c78f0", "#5986b3",
 ];
 
-/// Labels that one project may have.
+/// Labels that one project or task may have.
 pub const LABELS_MAX: usize = 1_000;
 
-/// What a project's labels may take as JSON, in bytes: each of its events carries them all, and has to have room
-/// for the rest of the project.
+/// What the labels of a project or a task may take as JSON, in bytes: each of its events carries them all, and has
+/// to have room for the rest.
 pub const LABELS_BYTES_MAX: usize = contracts::EVENT_BYTES_MAX - 32 * 1024;
+
+/// Why labels are refused.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum LabelError {
+    #[error("Label names must be unique: {0:?} is there twice.")]
+    DuplicateLabel(String),
+    #[error("Attribute names of a label must be unique: {0:?} is there twice.")]
+    DuplicateAttribute(String),
+    #[error("There is no label with the id {0} here.")]
+    NoSuchLabel(i64),
+    #[error("The label has no attribute with the id {0}.")]
+    NoSuchAttribute(i64),
+    #[error("There may be at most {LABELS_MAX} labels.")]
+    TooManyLabels,
+    #[error("Labels may take at most {LABELS_BYTES_MAX} bytes; these take {0}.")]
+    LabelsTooLarge(usize),
+}
+
+impl DomainError for LabelError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::DuplicateLabel(_) => "duplicate_label",
+            Self::DuplicateAttribute(_) => "duplicate_attribute",
+            Self::NoSuchLabel(_) => "no_such_label",
+            Self::NoSuchAttribute(_) => "no_such_attribute",
+            Self::TooManyLabels => "too_many_labels",
+            Self::LabelsTooLarge(_) => "labels_too_large",
+        }
+    }
+
+    fn kind(&self) -> Refused {
+        Refused::Invalid
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        Some("labels")
+    }
+}
 
 /// One entry of a labels patch: with an id it changes or deletes, without it adds.
 #[derive(Clone, Debug)]
@@ -57,7 +94,7 @@ pub enum AttributePatch {
 ///
 /// # Errors
 /// For ids that are not there, names that collide, attributes that contradict themselves, and too many labels.
-pub fn patch(labels: &[Label], patches: Vec<LabelPatch>) -> Result<Vec<Label>, ProjectError> {
+pub fn patch(labels: &[Label], patches: Vec<LabelPatch>) -> Result<Vec<Label>, LabelError> {
     let mut labels = labels.to_vec();
     for patch in patches {
         match patch {
@@ -66,12 +103,12 @@ pub fn patch(labels: &[Label], patches: Vec<LabelPatch>) -> Result<Vec<Label>, P
                 let before = labels.len();
                 labels.retain(|label| label.id != id);
                 if labels.len() == before {
-                    return Err(ProjectError::NoSuchLabel(id));
+                    return Err(LabelError::NoSuchLabel(id));
                 }
             }
             LabelPatch::Change { id, name, color, label_type, attributes } => {
                 let label =
-                    labels.iter_mut().find(|label| label.id == id).ok_or(ProjectError::NoSuchLabel(id))?;
+                    labels.iter_mut().find(|label| label.id == id).ok_or(LabelError::NoSuchLabel(id))?;
                 label.name = name.unwrap_or_else(|| label.name.clone());
                 label.color = color.unwrap_or_else(|| label.color.clone());
                 label.label_type = label_type.unwrap_or_else(|| label.label_type.clone());
@@ -83,10 +120,7 @@ pub fn patch(labels: &[Label], patches: Vec<LabelPatch>) -> Result<Vec<Label>, P
     Ok(labels)
 }
 
-fn patch_attributes(
-    attributes: &mut Vec<Attribute>,
-    patches: Vec<AttributePatch>,
-) -> Result<(), ProjectError> {
+fn patch_attributes(attributes: &mut Vec<Attribute>, patches: Vec<AttributePatch>) -> Result<(), LabelError> {
     for patch in patches {
         let known = |id: i64| attributes.iter().position(|attribute| attribute.id == id);
         match patch {
@@ -97,11 +131,11 @@ fn patch_attributes(
                 }
             }
             AttributePatch::Change(changed) => {
-                let index = known(changed.id).ok_or(ProjectError::NoSuchAttribute(changed.id))?;
+                let index = known(changed.id).ok_or(LabelError::NoSuchAttribute(changed.id))?;
                 attributes[index] = changed;
             }
             AttributePatch::Delete { id } => {
-                let index = known(id).ok_or(ProjectError::NoSuchAttribute(id))?;
+                let index = known(id).ok_or(LabelError::NoSuchAttribute(id))?;
                 attributes.remove(index);
             }
         }
@@ -113,14 +147,14 @@ fn patch_attributes(
 ///
 /// # Errors
 /// As [`patch`].
-pub fn check(labels: &mut [Label]) -> Result<(), ProjectError> {
+pub fn check(labels: &mut [Label]) -> Result<(), LabelError> {
     if labels.len() > LABELS_MAX {
-        return Err(ProjectError::TooManyLabels);
+        return Err(LabelError::TooManyLabels);
     }
     for index in 0..labels.len() {
         let name = &labels[index].name;
         if labels[..index].iter().any(|other| other.name == *name) {
-            return Err(ProjectError::DuplicateLabel(name.clone()));
+            return Err(LabelError::DuplicateLabel(name.clone()));
         }
         if labels[index].color.is_empty() {
             let taken = |color: &&&str| labels.iter().any(|label| label.color == **color);
@@ -130,13 +164,13 @@ pub fn check(labels: &mut [Label]) -> Result<(), ProjectError> {
         let attributes = &labels[index].attributes;
         for (at, attribute) in attributes.iter().enumerate() {
             if attributes[..at].iter().any(|other| other.name == attribute.name) {
-                return Err(ProjectError::DuplicateAttribute(attribute.name.clone()));
+                return Err(LabelError::DuplicateAttribute(attribute.name.clone()));
             }
         }
     }
     let bytes = serde_json::to_vec(labels).map_or(usize::MAX, |json| json.len());
     if bytes > LABELS_BYTES_MAX {
-        return Err(ProjectError::LabelsTooLarge(bytes));
+        return Err(LabelError::LabelsTooLarge(bytes));
     }
     Ok(())
 }

@@ -5,7 +5,8 @@ use contracts::projects::{Label, Project as Fact};
 use event_store::{Aggregate, DomainError, Refused};
 use serde::{Deserialize, Serialize};
 
-use super::label::{self, LabelPatch};
+use super::label::{self, LabelError, LabelPatch};
+use super::nullable;
 
 /// What is asked of a project.
 #[derive(Clone, Debug)]
@@ -15,6 +16,11 @@ pub enum ProjectCommand {
     /// Its organization is gone: it becomes its owner's own.
     LeaveOrganization {
         organization_id: i64,
+        at: DateTime<Utc>,
+    },
+    /// Something changed among its tasks: now they amount to this status.
+    Follow {
+        status: String,
         at: DateTime<Utc>,
     },
     Delete,
@@ -65,22 +71,12 @@ pub enum ProjectEvent {
     LeftOrganization {
         at: DateTime<Utc>,
     },
+    Followed {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        status: Option<String>,
+        at: DateTime<Utc>,
+    },
     Deleted,
-}
-
-/// Tells an absent field from one that is set to nothing.
-mod nullable {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[expect(clippy::option_option, clippy::ref_option, reason = "absent, null and a value are three things")]
-    pub fn serialize<S: Serializer>(value: &Option<Option<i64>>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.flatten().serialize(serializer)
-    }
-
-    #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
-        Option::<i64>::deserialize(deserializer).map(Some)
-    }
 }
 
 /// Why a project refuses.
@@ -90,18 +86,8 @@ pub enum ProjectError {
     NotFound,
     #[error("The project exists already.")]
     Exists,
-    #[error("Label names must be unique: {0:?} is there twice.")]
-    DuplicateLabel(String),
-    #[error("Attribute names of a label must be unique: {0:?} is there twice.")]
-    DuplicateAttribute(String),
-    #[error("The project has no label with the id {0}.")]
-    NoSuchLabel(i64),
-    #[error("The label has no attribute with the id {0}.")]
-    NoSuchAttribute(i64),
-    #[error("A project may have at most {max} labels.", max = label::LABELS_MAX)]
-    TooManyLabels,
-    #[error("A project's labels may take at most {max} bytes; these take {0}.", max = label::LABELS_BYTES_MAX)]
-    LabelsTooLarge(usize),
+    #[error(transparent)]
+    Labels(#[from] LabelError),
 }
 
 impl DomainError for ProjectError {
@@ -109,12 +95,7 @@ impl DomainError for ProjectError {
         match self {
             Self::NotFound => "not_found",
             Self::Exists => "project_exists",
-            Self::DuplicateLabel(_) => "duplicate_label",
-            Self::DuplicateAttribute(_) => "duplicate_attribute",
-            Self::NoSuchLabel(_) => "no_such_label",
-            Self::NoSuchAttribute(_) => "no_such_attribute",
-            Self::TooManyLabels => "too_many_labels",
-            Self::LabelsTooLarge(_) => "labels_too_large",
+            Self::Labels(error) => error.code(),
         }
     }
 
@@ -122,24 +103,14 @@ impl DomainError for ProjectError {
         match self {
             Self::NotFound => Refused::NotFound,
             Self::Exists => Refused::Conflict,
-            Self::DuplicateLabel(_)
-            | Self::DuplicateAttribute(_)
-            | Self::NoSuchLabel(_)
-            | Self::NoSuchAttribute(_)
-            | Self::TooManyLabels
-            | Self::LabelsTooLarge(_) => Refused::Invalid,
+            Self::Labels(error) => error.kind(),
         }
     }
 
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::NotFound | Self::Exists => None,
-            Self::DuplicateLabel(_)
-            | Self::DuplicateAttribute(_)
-            | Self::NoSuchLabel(_)
-            | Self::NoSuchAttribute(_)
-            | Self::TooManyLabels
-            | Self::LabelsTooLarge(_) => Some("labels"),
+            Self::Labels(error) => error.field(),
         }
     }
 }
@@ -152,7 +123,11 @@ pub struct Project {
 }
 
 impl Project {
-    fn alive(&self) -> Result<&Fact, ProjectError> {
+    /// The project while there is one.
+    ///
+    /// # Errors
+    /// When it was never created, or is deleted.
+    pub fn alive(&self) -> Result<&Fact, ProjectError> {
         self.current.as_ref().filter(|_| !self.deleted).ok_or(ProjectError::NotFound)
     }
 }
@@ -179,6 +154,10 @@ impl Aggregate for Project {
                 // Deleted, or moved elsewhere meanwhile: there is nothing to leave.
                 _ => Ok(vec![]),
             },
+            ProjectCommand::Follow { status, at } => {
+                let status = Some(status).filter(|status| self.alive().is_ok_and(|p| p.status != *status));
+                self.alive().map(|_| vec![ProjectEvent::Followed { status, at }])
+            }
             ProjectCommand::Delete => self.alive().map(|_| vec![ProjectEvent::Deleted]),
         }
     }
@@ -190,6 +169,12 @@ impl Aggregate for Project {
             ProjectEvent::LeftOrganization { at } => {
                 if let Some(project) = &mut self.current {
                     project.organization_id = None;
+                    project.updated_date = *at;
+                }
+            }
+            ProjectEvent::Followed { status, at } => {
+                if let Some(project) = &mut self.current {
+                    project.status = status.clone().unwrap_or_else(|| project.status.clone());
                     project.updated_date = *at;
                 }
             }
@@ -318,7 +303,7 @@ mod tests {
         let twice = vec![label(1, "car"), label(2, "car")];
         assert_eq!(
             Project::default().decide(create(twice)).unwrap_err(),
-            ProjectError::DuplicateLabel("car".into())
+            LabelError::DuplicateLabel("car".into()).into()
         );
     }
 
@@ -375,7 +360,7 @@ mod tests {
     fn a_label_that_is_not_there_cannot_be_changed() {
         let project = given(vec![create(vec![])]);
         let missing = update(|u| u.labels = vec![LabelPatch::Delete { id: 5 }]);
-        assert_eq!(project.decide(missing).unwrap_err(), ProjectError::NoSuchLabel(5));
+        assert_eq!(project.decide(missing).unwrap_err(), LabelError::NoSuchLabel(5).into());
     }
 
     #[test]
@@ -383,10 +368,10 @@ mod tests {
         let many = |from: i64, count: i64| (from..from + count).map(|id| label(id, &id.to_string()));
         let project = given(vec![create(many(0, 1_000).collect())]);
         let add = update(|u| u.labels = many(1_000, 1).map(LabelPatch::Add).collect());
-        assert_eq!(project.decide(add).unwrap_err(), ProjectError::TooManyLabels);
+        assert_eq!(project.decide(add).unwrap_err(), LabelError::TooManyLabels.into());
         let large = Label { name: "x".repeat(label::LABELS_BYTES_MAX), ..label(1, "") };
         let refused = Project::default().decide(create(vec![large])).unwrap_err();
-        assert!(matches!(refused, ProjectError::LabelsTooLarge(_)));
+        assert!(matches!(refused, ProjectError::Labels(LabelError::LabelsTooLarge(_))));
     }
 
     #[test]
@@ -419,10 +404,10 @@ mod tests {
         let (length, speed) = (attribute(1, "length", ""), attribute(2, "speed", "slow"));
         assert_eq!(labels[0].attributes, [length, speed, attribute(9, "colour", "")]);
         for unknown in [AttributePatch::Change(attribute(7, "x", "")), AttributePatch::Delete { id: 7 }] {
-            assert_eq!(patched(vec![unknown]).unwrap_err(), ProjectError::NoSuchAttribute(7));
+            assert_eq!(patched(vec![unknown]).unwrap_err(), LabelError::NoSuchAttribute(7).into());
         }
         let twice = AttributePatch::Change(attribute(1, "speed", ""));
-        assert_eq!(patched(vec![twice]).unwrap_err(), ProjectError::DuplicateAttribute("speed".into()));
+        assert_eq!(patched(vec![twice]).unwrap_err(), LabelError::DuplicateAttribute("speed".into()).into());
     }
 
     #[test]
@@ -431,6 +416,15 @@ mod tests {
         assert_eq!(project.decide(ProjectCommand::Delete).unwrap_err(), ProjectError::NotFound);
         let rename = update(|u| u.name = Some("roads".into()));
         assert_eq!(project.decide(rename).unwrap_err(), ProjectError::NotFound);
+    }
+
+    #[test]
+    fn a_project_follows_its_tasks() {
+        let follow = |status: &str| ProjectCommand::Follow { status: status.into(), at: at(4) };
+        let project = given(vec![create(vec![]), follow("completed")]).current.unwrap();
+        assert_eq!((project.status.as_str(), project.updated_date), ("completed", at(4)));
+        let gone = given(vec![create(vec![]), ProjectCommand::Delete]);
+        assert_eq!(gone.decide(follow("completed")).unwrap_err(), ProjectError::NotFound);
     }
 
     #[test]

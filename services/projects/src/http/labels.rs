@@ -1,60 +1,23 @@
-//! `/api/labels`: the labels of projects. They change through their project's aggregate.
+//! `/api/labels`: the labels of projects, and of tasks without one. They change through their holder's aggregate.
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, web};
 use contracts::projects::{Attribute, Label};
-use event_store::Unit;
+use event_store::{Tx, Unit};
 use policy::Resource;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use service_kit::auth::url_of;
 use service_kit::body::FieldErrors;
 use service_kit::list::{ListQuery, Page, Place};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write};
+use url::form_urlencoded;
 use utoipa::ToSchema;
 
-use super::projects::{authorised, locked};
-use crate::domain::label::{AttributePatch, INPUT_TYPES, LABEL_TYPES, LabelPatch};
+use super::label_writes::{LabelWrite, check, patches};
+use super::{annotation_writes, jobs, projects, tasks};
+use crate::domain::label::LabelPatch;
 use crate::domain::project::{Project, ProjectCommand, UpdateProject};
-use crate::projections::labels::{self, ProjectLabel};
-
-/// A label in a request: without `id` it is added, with one it is changed, or deleted by `deleted`.
-#[derive(Clone, Default, Deserialize, ToSchema)]
-pub struct LabelWrite {
-    id: Option<i64>,
-    name: Option<String>,
-    /// `#rrggbb`; one is chosen when it is absent.
-    color: Option<String>,
-    /// One of CVAT's label types; skeletons are not available yet.
-    #[serde(rename = "type")]
-    label_type: Option<String>,
-    /// Attributes that are not named stay as they are.
-    attributes: Option<Vec<AttributeWrite>>,
-    /// Only in a change of a project.
-    #[serde(default)]
-    deleted: bool,
-    /// Empty: skeletons are not available yet.
-    #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
-    sublabels: Vec<serde_json::Value>,
-    /// Empty: skeletons are not available yet.
-    #[serde(default)]
-    svg: String,
-}
-
-/// An attribute in a request: one with an id is changed, or deleted by `deleted`. One without an id is added,
-/// unless the label has one of its name, which is changed then.
-#[derive(Clone, Deserialize, ToSchema)]
-pub struct AttributeWrite {
-    id: Option<i64>,
-    name: String,
-    mutable: bool,
-    input_type: String,
-    #[serde(default)]
-    default_value: String,
-    #[serde(default)]
-    values: Vec<String>,
-    #[serde(default)]
-    deleted: bool,
-}
+use crate::domain::task::{Task, TaskCommand, UpdateTask};
+use crate::projections::labels::{self, HeldLabel, Holder, Shown};
 
 /// `Label` of CVAT 2.80.
 #[derive(Serialize, ToSchema)]
@@ -84,8 +47,12 @@ pub struct AttributeRead {
     values: Vec<String>,
 }
 
-impl From<ProjectLabel> for LabelRead {
-    fn from(ProjectLabel { project_id, label }: ProjectLabel) -> Self {
+impl From<HeldLabel> for LabelRead {
+    fn from(HeldLabel { holder, label }: HeldLabel) -> Self {
+        let (project_id, task_id) = match holder {
+            Holder::Project(id) => (Some(id), None),
+            Holder::Task(id) => (None, Some(id)),
+        };
         let Label { id, name, color, label_type, attributes } = label;
         let attributes = attributes
             .into_iter()
@@ -105,153 +72,27 @@ impl From<ProjectLabel> for LabelRead {
             attributes,
             label_type,
             sublabels: vec![],
-            project_id: Some(project_id),
-            task_id: None,
+            project_id,
+            task_id,
             parent_id: None,
             has_parent: false,
         }
     }
 }
 
-/// Checks labels of a request that changes some, as far as that needs no project.
-pub fn check(labels: &[LabelWrite]) -> Result<(), Refusal> {
-    let mut errors = FieldErrors::default();
-    for label in labels {
-        check_one(&mut errors, label);
-    }
-    errors.finish()
-}
-
-/// Checks labels of something that has none yet.
-pub fn check_new(labels: &[LabelWrite]) -> Result<(), Refusal> {
-    let mut errors = FieldErrors::default();
-    for label in labels {
-        let is_new = label.id.is_none() && !label.deleted;
-        errors.check(is_new, "labels", "There are no labels yet: a new one has no id and is not deleted.");
-        check_one(&mut errors, label);
-    }
-    errors.finish()
-}
-
-fn check_one(errors: &mut FieldErrors, label: &LabelWrite) {
-    match &label.name {
-        Some(name) => {
-            errors.text("labels", name, 64);
-        }
-        None => {
-            errors.check(label.id.is_some(), "labels", "A new label needs a name.");
-        }
-    }
-    errors.check(!label.deleted || label.id.is_some(), "labels", "Only a label with an id can be deleted.");
-    let is_plain = label.sublabels.is_empty() && label.svg.is_empty();
-    errors.check(is_plain, "labels", "Skeletons, with sublabels and an svg, are not available yet.");
-    if let Some(color) = label.color.as_deref().filter(|color| !color.is_empty()) {
-        let is_color =
-            color.len() == 7 && color.starts_with('#') && color[1..].chars().all(|c| c.is_ascii_hexdigit());
-        errors.check(is_color, "labels", format!("{color:?} is not a colour like #2080c0."));
-    }
-    if let Some(label_type) = &label.label_type {
-        errors.check(
-            LABEL_TYPES.contains(&label_type.as_str()),
-            "labels",
-            format!("\"{label_type}\" is not a valid choice."),
-        );
-    }
-    for attribute in label.attributes.iter().flatten() {
-        let unknown = "Attributes of a new label are new: they have no ids and are not deleted.";
-        let is_new = attribute.id.is_none() && !attribute.deleted;
-        errors.check(label.id.is_some() || is_new, "labels", unknown);
-        let has_id = attribute.id.is_some();
-        errors.check(!attribute.deleted || has_id, "labels", "Only an attribute with an id can be deleted.");
-        errors.text("labels", &attribute.name, 64);
-        errors.max("labels", &attribute.default_value, 128);
-        errors.check(
-            INPUT_TYPES.contains(&attribute.input_type.as_str()),
-            "labels",
-            format!("\"{}\" is not a valid choice.", attribute.input_type),
-        );
-        for value in &attribute.values {
-            errors.max("labels", value, 4096);
-        }
-    }
-}
-
-/// Labels of a new project, with ids.
-pub async fn new_labels(unit: &mut Unit, labels: &[LabelWrite]) -> Result<Vec<Label>, Refusal> {
-    let mut made = Vec::with_capacity(labels.len());
-    let ids = unit.new_ids_of("label", labels.len()).await?;
-    for (id, label) in ids.into_iter().zip(labels) {
-        made.push(new_label(unit, id, label).await?);
-    }
-    Ok(made)
-}
-
-async fn new_label(unit: &mut Unit, id: i64, label: &LabelWrite) -> Result<Label, Refusal> {
-    let attributes = label.attributes.as_deref().unwrap_or_default();
-    let ids = unit.new_ids_of("attribute", attributes.len()).await?;
-    Ok(Label {
-        id,
-        name: label.name.as_deref().unwrap_or_default().trim().to_owned(),
-        color: label.color.clone().unwrap_or_default(),
-        label_type: label.label_type.clone().unwrap_or_else(|| "any".to_owned()),
-        attributes: ids.into_iter().zip(attributes).map(|(id, attribute)| attribute.with(id)).collect(),
-    })
-}
-
-impl AttributeWrite {
-    fn with(&self, id: i64) -> Attribute {
-        Attribute {
-            id,
-            name: self.name.trim().to_owned(),
-            mutable: self.mutable,
-            input_type: self.input_type.clone(),
-            default_value: self.default_value.clone(),
-            values: self.values.clone(),
-        }
-    }
-}
-
-async fn attribute_patches(
-    unit: &mut Unit,
-    attributes: &[AttributeWrite],
-) -> Result<Vec<AttributePatch>, Refusal> {
-    let mut patches = Vec::with_capacity(attributes.len());
-    for attribute in attributes {
-        patches.push(match attribute.id {
-            Some(id) if attribute.deleted => AttributePatch::Delete { id },
-            Some(id) => AttributePatch::Change(attribute.with(id)),
-            None => AttributePatch::Add(attribute.with(unit.new_ids_of("attribute", 1).await?[0])),
-        });
-    }
-    Ok(patches)
-}
-
-/// What a request's labels ask of a project.
-pub async fn patches(unit: &mut Unit, labels: &[LabelWrite]) -> Result<Vec<LabelPatch>, Refusal> {
-    let mut patches = Vec::with_capacity(labels.len());
-    for label in labels {
-        patches.push(match label.id {
-            Some(id) if label.deleted => LabelPatch::Delete { id },
-            Some(id) => LabelPatch::Change {
-                id,
-                name: label.name.as_ref().map(|name| name.trim().to_owned()),
-                color: label.color.clone().filter(|color| !color.is_empty()),
-                label_type: label.label_type.clone(),
-                attributes: attribute_patches(unit, label.attributes.as_deref().unwrap_or_default()).await?,
-            },
-            None => {
-                let id = unit.new_ids_of("label", 1).await?[0];
-                LabelPatch::Add(new_label(unit, id, label).await?)
-            }
-        });
-    }
-    Ok(patches)
-}
-
 service_kit::list_params!(LabelList, labels::FIELDS, Place::Organization);
 
-/// Lists the labels of the projects that the caller may see.
-#[utoipa::path(params(LabelList), responses((status = 200, body = Page<LabelRead>)), tag = "labels")]
+/// Lists labels: of one project, task or job, which the caller must be allowed to see, or all that they may see.
+#[utoipa::path(
+    params(
+        LabelList,
+        ("project_id" = Option<i64>, Query, description = "Only of this project."),
+        ("task_id" = Option<i64>, Query, description = "Only of this task, or of its project."),
+        ("job_id" = Option<i64>, Query, description = "Only of this job's task, or of its project."),
+    ),
+    responses((status = 200, body = Page<LabelRead>)),
+    tag = "labels"
+)]
 #[get("/api/labels")]
 pub async fn list_labels(
     kit: web::Data<Kit>,
@@ -261,20 +102,75 @@ pub async fn list_labels(
 ) -> Answer {
     let query = ListQuery::from_query_string(request.query_string(), &labels::FIELDS)?;
     let scope = kit.scope(&caller, &selection).await?;
-    let visible = policy::table(Resource::Projects).visible(&caller.subject(), &scope.list());
+    let (subject, list) = (caller.subject(), scope.list());
+    let shown = match named(request.query_string())? {
+        Some(named) => Shown::Of(holder(&kit, &caller, named).await?),
+        None => Shown::Visible {
+            projects: &policy::table(Resource::Projects).visible(&subject, &list),
+            tasks: &policy::table(Resource::Tasks).visible(&subject, &list),
+        },
+    };
     let (found, window) =
-        kit.read(&caller, async |tx| labels::list(tx, &caller, &visible, &query).await).await?;
+        kit.read(&caller, async |tx| labels::list(tx, &caller, &shown, &query).await).await?;
     let results: Vec<LabelRead> = found.into_iter().map(LabelRead::from).collect();
     Ok(HttpResponse::Ok().json(Page::new(results, &window, &url_of(&request))))
+}
+
+/// Whose labels a query asks for.
+#[derive(Clone, Copy)]
+enum Named {
+    Project(i64),
+    Task(i64),
+    Job(i64),
+}
+
+fn named(query: &str) -> Result<Option<Named>, Refusal> {
+    let mut named = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let of: fn(i64) -> Named = match name.as_ref() {
+            "project_id" => Named::Project,
+            "task_id" => Named::Task,
+            "job_id" => Named::Job,
+            _ => continue,
+        };
+        if value.trim().is_empty() {
+            continue;
+        }
+        let id = value.trim().parse().map_err(|_| Refusal::field(&name, "Enter a number."))?;
+        if named.replace(of(id)).is_some() {
+            let text = "job_id, task_id and project_id parameters cannot be used together";
+            return Err(Refusal::field("non_field_errors", text));
+        }
+    }
+    Ok(named)
+}
+
+/// What has the labels: those of a task in a project are the project's.
+async fn holder(kit: &Kit, caller: &Caller, named: Named) -> Result<Holder, Refusal> {
+    let (task_id, project_id) = match named {
+        Named::Project(id) => {
+            projects::authorised(kit, caller, id, &["view"]).await?;
+            return Ok(Holder::Project(id));
+        }
+        Named::Task(id) => (id, tasks::authorised(kit, caller, id, &["view"]).await?.project_id),
+        Named::Job(id) => {
+            let job = jobs::authorised(kit, caller, id, &["view"]).await?;
+            (job.task_id, job.project_id)
+        }
+    };
+    Ok(project_id.map_or(Holder::Task(task_id), Holder::Project))
 }
 
 /// Shows a label.
 #[utoipa::path(responses((status = 200, body = LabelRead)), tag = "labels")]
 #[get("/api/labels/{id}")]
 pub async fn get_label(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>) -> Answer {
-    let found = kit.read(&caller, async |tx| Ok(labels::find(tx, *id).await?)).await?;
-    let label = found.ok_or_else(Refusal::not_found)?;
-    authorised(&kit, &caller, label.project_id, &["view"]).await?;
+    let find = async |tx: &mut Tx| labels::find(tx, *id).await?.ok_or_else(Refusal::not_found);
+    let label = kit.read(&caller, find).await?;
+    match label.holder {
+        Holder::Project(id) => projects::authorised(&kit, &caller, id, &["view"]).await.map(drop)?,
+        Holder::Task(id) => tasks::authorised(&kit, &caller, id, &["view"]).await.map(drop)?,
+    }
     Ok(HttpResponse::Ok().json(LabelRead::from(label)))
 }
 
@@ -290,14 +186,15 @@ pub async fn update_label(
     let body = &request.body;
     let mut errors = FieldErrors::default();
     errors.check(body.id.is_none_or(|named| named == *id), "id", "This is the id of another label.");
-    errors.check(!body.deleted, "deleted", "A label is deleted by DELETE, or in a change of its project.");
+    errors.check(!body.deleted, "deleted", "A label is deleted by DELETE, or in a change of what has it.");
     errors.finish()?;
-    let wanted = LabelWrite { id: Some(*id), ..body.clone() };
+    let mut wanted = body.clone();
+    wanted.id = Some(*id);
     check(std::slice::from_ref(&wanted))?;
     kit.write(&caller, &request, async |unit| {
         let label = locked_label(unit, &caller, *id, "update:desc").await?;
         let patches = patches(unit, std::slice::from_ref(&wanted)).await?;
-        change(unit, label.project_id, patches).await?;
+        change(unit, label.holder, patches).await?;
         let label = labels::find(unit.tx(), *id).await?.ok_or_else(Refusal::not_found)?;
         Reply::ok(&LabelRead::from(label))
     })
@@ -310,27 +207,35 @@ pub async fn update_label(
 pub async fn delete_label(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>, request: Write) -> Answer {
     kit.write(&caller, &request, async |unit| {
         let label = locked_label(unit, &caller, *id, "update:desc").await?;
-        change(unit, label.project_id, vec![LabelPatch::Delete { id: *id }]).await?;
+        change(unit, label.holder, vec![LabelPatch::Delete { id: *id }]).await?;
         Ok(Reply::no_content())
     })
     .await
 }
 
-/// A label with whose project the caller may do this; nobody changes the project until the end of the write.
-async fn locked_label(
-    unit: &mut Unit,
-    caller: &Caller,
-    id: i64,
-    scope: &str,
-) -> Result<ProjectLabel, Refusal> {
+/// A label with whose holder the caller may do this; nobody changes the holder until the end of the write.
+async fn locked_label(unit: &mut Unit, caller: &Caller, id: i64, scope: &str) -> Result<HeldLabel, Refusal> {
     let label = labels::find(unit.tx(), id).await?.ok_or_else(Refusal::not_found)?;
-    locked(unit, caller, label.project_id, &[scope]).await?;
-    // It may have gone while the project was waited for.
+    match label.holder {
+        Holder::Project(id) => projects::locked(unit, caller, id, &[scope]).await.map(drop)?,
+        Holder::Task(id) => tasks::locked(unit, caller, id, &[scope]).await.map(drop)?,
+    }
+    // It may have gone while its holder was waited for.
     labels::find(unit.tx(), id).await?.ok_or_else(Refusal::not_found)
 }
 
-async fn change(unit: &mut Unit, project_id: i64, labels: Vec<LabelPatch>) -> Result<(), Refusal> {
-    let update = UpdateProject { labels, at: unit.store().clock().now(), ..Default::default() };
-    unit.execute::<Project>(project_id, ProjectCommand::Update(Box::new(update))).await?;
-    Ok(())
+async fn change(unit: &mut Unit, holder: Holder, labels: Vec<LabelPatch>) -> Result<(), Refusal> {
+    let at = unit.store().clock().now();
+    let deleted = annotation_writes::deleted(&labels);
+    match holder {
+        Holder::Project(id) => {
+            let update = UpdateProject { labels, at, ..Default::default() };
+            unit.execute::<Project>(id, ProjectCommand::Update(Box::new(update))).await?;
+        }
+        Holder::Task(id) => {
+            let update = UpdateTask { labels, at, ..Default::default() };
+            unit.execute::<Task>(id, TaskCommand::Update(Box::new(update))).await?;
+        }
+    }
+    annotation_writes::remove_labelled(unit, holder, &deleted).await
 }

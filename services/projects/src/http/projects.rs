@@ -9,14 +9,17 @@ use service_kit::auth::url_of;
 use service_kit::body::FieldErrors;
 use service_kit::cvat::project::ProjectRead;
 use service_kit::list::{ListQuery, Page, Place};
-use service_kit::news::News;
 use service_kit::organization::{Scope, ownership, permit};
 use service_kit::{Answer, Caller, Kit, Refusal, Reply, Selection, Write, directory};
 use utoipa::ToSchema;
 
-use super::labels::LabelWrite;
+use super::annotation_writes;
+use super::fields::{self, StorageWrite, check_user, present};
+use super::label_writes::{self, LabelWrite};
+use crate::cascade;
 use crate::domain::project::{CreateProject, Project, ProjectCommand, UpdateProject};
-use crate::projections::projects;
+use crate::projections::labels::Holder;
+use crate::projections::{project_tasks, projects};
 
 /// A new project.
 #[derive(Deserialize, ToSchema)]
@@ -50,55 +53,16 @@ pub struct PatchedProjectWrite {
     target_storage: Option<StorageWrite>,
 }
 
-/// Where exports go and imports come from.
-#[derive(Deserialize, ToSchema)]
-pub struct StorageWrite {
-    location: Option<String>,
-}
-
-/// Tells an absent field from `null`.
-#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
-    Option::<i64>::deserialize(deserializer).map(Some)
-}
-
-fn check(
-    name: Option<&str>,
-    bug_tracker: Option<&str>,
-    storages: [&Option<StorageWrite>; 2],
-) -> Result<(), Refusal> {
-    let mut errors = FieldErrors::default();
-    if let Some(name) = name {
-        errors.text("name", name, 256);
-    }
-    if let Some(bug_tracker) = bug_tracker {
-        errors.max("bug_tracker", bug_tracker, 2000);
-    }
-    for (field, storage) in ["source_storage", "target_storage"].into_iter().zip(storages) {
-        let location = storage.as_ref().and_then(|storage| storage.location.as_deref()).unwrap_or("local");
-        errors.check(location == "local", field, format!("The location {location:?} is not available."));
-    }
-    errors.finish()
-}
-
-/// Someone whom a request names must exist.
-async fn check_user(tx: &mut Tx, field: &str, id: Option<i64>) -> Result<(), Refusal> {
-    match id {
-        Some(id) if directory::users(tx, [id]).await?.is_empty() => {
-            let refusal = Refusal::field(field, format!("Invalid pk \"{id}\" - object does not exist."));
-            Err(refusal.unless(News::of("identity", "user", id)))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Creates a project in the personal workspace or in the organization that the request names.
 #[utoipa::path(request_body = ProjectWrite, responses((status = 201, body = ProjectRead)), tag = "projects")]
 #[post("/api/projects")]
 pub async fn create_project(kit: web::Data<Kit>, caller: Caller, request: Write<ProjectWrite>) -> Answer {
     let body = &request.body;
-    check(Some(&body.name), Some(&body.bug_tracker), [&body.source_storage, &body.target_storage])?;
-    super::labels::check_new(&body.labels)?;
+    let mut errors = FieldErrors::default();
+    let storages = [&body.source_storage, &body.target_storage];
+    fields::check(&mut errors, Some(&body.name), Some(&body.bug_tracker), storages);
+    errors.finish()?;
+    label_writes::check_new(&body.labels)?;
     let owner_id = body.owner_id.filter(|_| caller.is_admin()).unwrap_or_else(|| caller.user_id());
     kit.write(&caller, &request, async |unit| {
         // The organization is held until the project is there for whoever hears of the organization's end.
@@ -118,7 +82,7 @@ pub async fn create_project(kit: web::Data<Kit>, caller: Caller, request: Write<
             assignee_id: body.assignee_id,
             bug_tracker: body.bug_tracker.clone(),
             organization_id: scope.organization_id(),
-            labels: super::labels::new_labels(unit, &body.labels).await?,
+            labels: label_writes::new_labels(unit, &body.labels).await?,
             at: unit.store().clock().now(),
         };
         unit.execute::<Project>(id, ProjectCommand::Create(Box::new(create))).await?;
@@ -169,9 +133,12 @@ pub async fn update_project(
     request: Write<PatchedProjectWrite>,
 ) -> Answer {
     let body = &request.body;
-    check(body.name.as_deref(), body.bug_tracker.as_deref(), [&body.source_storage, &body.target_storage])?;
+    let mut errors = FieldErrors::default();
+    let storages = [&body.source_storage, &body.target_storage];
+    fields::check(&mut errors, body.name.as_deref(), body.bug_tracker.as_deref(), storages);
+    errors.finish()?;
     let labels = body.labels.as_deref().unwrap_or_default();
-    super::labels::check(labels)?;
+    label_writes::check(labels)?;
     let mut scopes = vec![];
     let describes = body.name.is_some() || body.bug_tracker.is_some() || body.labels.is_some();
     if describes || (body.owner_id.is_none() && body.assignee_id.is_none()) {
@@ -192,16 +159,18 @@ pub async fn update_project(
             owner_id: body.owner_id,
             assignee_id: body.assignee_id,
             bug_tracker: body.bug_tracker.clone(),
-            labels: super::labels::patches(unit, labels).await?,
+            labels: label_writes::patches(unit, labels).await?,
             at: unit.store().clock().now(),
         };
+        let deleted = annotation_writes::deleted(&update.labels);
         unit.execute::<Project>(*id, ProjectCommand::Update(Box::new(update))).await?;
+        annotation_writes::remove_labelled(unit, Holder::Project(*id), &deleted).await?;
         Reply::ok(&read(unit, &caller, *id).await?)
     })
     .await
 }
 
-/// Deletes a project.
+/// Deletes a project with its tasks.
 #[utoipa::path(responses((status = 204)), tag = "projects")]
 #[delete("/api/projects/{id}")]
 pub async fn delete_project(
@@ -212,7 +181,7 @@ pub async fn delete_project(
 ) -> Answer {
     kit.write(&caller, &request, async |unit| {
         locked(unit, &caller, *id, &["delete"]).await?;
-        unit.execute::<Project>(*id, ProjectCommand::Delete).await?;
+        cascade::delete_project::<Refusal>(unit, *id).await?;
         Ok(Reply::no_content())
     })
     .await
@@ -251,5 +220,14 @@ async fn read(unit: &mut Unit, caller: &Caller, id: i64) -> Result<ProjectRead, 
 async fn render(tx: &mut Tx, base_url: &str, facts: &[Fact]) -> Result<Vec<ProjectRead>, Refusal> {
     let people = facts.iter().flat_map(|fact| [fact.owner_id, fact.assignee_id]).flatten();
     let users = directory::users(tx, people).await?;
-    Ok(facts.iter().map(|fact| ProjectRead::new(fact, &users, base_url)).collect())
+    let mut totals = project_tasks::of(tx, facts.iter().map(|fact| fact.id)).await?;
+    let read = |fact: &Fact| {
+        let mut read = ProjectRead::new(fact, &users, base_url);
+        let totals = totals.remove(&fact.id).unwrap_or_default();
+        read.tasks.count = totals.tasks;
+        read.task_subsets = totals.subsets;
+        read.dimension = Some("2d".to_owned()).filter(|_| totals.tasks > 0);
+        read
+    };
+    Ok(facts.iter().map(read).collect())
 }

@@ -23,25 +23,27 @@ pub const FIELDS: ListFields = ListFields::new(
         Field::new("name", "p.name", Kind::Text).searchable(),
         Field::new("owner", "o.username", Kind::Text).searchable(),
         Field::new("status", "p.status", Kind::Choice(STATUSES)),
-        Field::new("updated_date", "p.updated_date", Kind::Timestamp).without_simple(),
+        Field::new("updated_date", "GREATEST(p.updated_date, pj.touched_date)", Kind::Timestamp)
+            .without_simple(),
     ],
 );
 
 /// Where permissions look.
 const COLUMNS: Columns = Columns {
-    organization: "p.organization_id",
     owner: Some("p.owner_id"),
     assignee: Some("p.assignee_id"),
-    project_owner: None,
+    ..Columns::of("p.organization_id")
 };
 
 const FROM: &str = " FROM projects p \
+    LEFT JOIN project_jobs pj ON pj.tenant_id = p.tenant_id AND pj.project_id = p.id \
     LEFT JOIN directory_users o ON o.tenant_id = p.tenant_id AND o.id = p.owner_id \
     LEFT JOIN directory_users a ON a.tenant_id = p.tenant_id AND a.id = p.assignee_id \
     WHERE p.tenant_id = es_tenant()";
 
 const COLUMNS_READ: &str = "SELECT p.id, p.name, p.owner_id, p.assignee_id, p.assignee_updated_date, \
-    p.bug_tracker, p.status, p.organization_id, p.labels::text AS labels, p.created_date, p.updated_date";
+    p.bug_tracker, p.status, p.organization_id, p.labels::text AS labels, p.created_date, \
+    GREATEST(p.updated_date, pj.touched_date) AS updated_date";
 
 #[derive(diesel::QueryableByName)]
 struct Row {
@@ -95,7 +97,8 @@ pub fn apply<'a>(tx: &'a mut Tx, change: &'a Change<'a, Project>) -> Applied<'a>
             (
                 ProjectEvent::Created(_)
                 | ProjectEvent::Updated { .. }
-                | ProjectEvent::LeftOrganization { .. },
+                | ProjectEvent::LeftOrganization { .. }
+                | ProjectEvent::Followed { .. },
                 Some(project),
             ) => put(tx, project).await,
             (_, None) => Ok(()),
@@ -140,14 +143,10 @@ async fn put(tx: &mut Tx, project: &Fact) -> Result<(), StoreError> {
 
 /// A project of this tenant.
 pub async fn find(tx: &mut Tx, id: i64) -> Result<Option<Fact>, StoreError> {
-    let rows: Vec<Row> = Sql::fixed(
-        "SELECT p.id, p.name, p.owner_id, p.assignee_id, p.assignee_updated_date, p.bug_tracker, p.status, \
-         p.organization_id, p.labels::text AS labels, p.created_date, p.updated_date \
-         FROM projects p WHERE p.tenant_id = es_tenant() AND p.id = $1",
-    )
-    .bind::<BigInt>(id)
-    .load(&mut **tx)
-    .await?;
+    let rows: Vec<Row> = Sql::templated(format!("{COLUMNS_READ}{FROM} AND p.id = $1"))
+        .bind::<BigInt>(id)
+        .load(&mut **tx)
+        .await?;
     rows.into_iter().next().map(Row::fact).transpose()
 }
 

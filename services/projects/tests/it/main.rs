@@ -1,10 +1,12 @@
-//! The service's OpenAPI document is committed and compared; and what one consumer must not do behind another's
-//! back.
+//! Projects alone, among services that say what a test tells them; and what one of its consumers must not do
+//! behind another's back.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod contracts;
+mod jobs;
+mod labels;
 mod organization_ends;
-
-#[test]
-fn openapi_is_committed() {
-    test_kit::openapi::compare(&projects::service(), env!("CARGO_MANIFEST_DIR"));
-}
+mod saga;
+mod sight;
+mod tasks;
+mod world;

@@ -16,6 +16,7 @@ use event_store::inbox::{self, Taken};
 use event_store::store::Context;
 use event_store::{Aggregate, Store};
 use projects::domain::project::{CreateProject, Project, ProjectCommand};
+use projects::domain::task::Task;
 use serde_json::{Map, Value, json};
 use service_kit::directory;
 use test_kit::{Client, TestMesh, fake};
@@ -34,7 +35,7 @@ impl World {
     async fn new() -> Self {
         let service = projects::service();
         let consumers = service.consumers().to_vec();
-        let mesh = TestMesh::start(vec![fake::service("identity"), service]).await;
+        let mesh = TestMesh::start(vec![fake::service("identity"), fake::service("media"), service]).await;
         let store = mesh.running.kit("projects").unwrap().store.clone();
         Self { mesh, store, consumers }
     }
@@ -48,6 +49,21 @@ impl World {
     async fn create(&self) -> (u16, Value) {
         let response = self.owner().post("/api/projects", json!({ "name": "streets" })).await;
         (response.status, response.json())
+    }
+
+    /// A task in the project, and one of its own in the organization; what was answered to each.
+    async fn create_tasks(&self, project: &Value) -> [(u16, Value); 2] {
+        let inside = json!({ "name": "inside", "project_id": project["id"] });
+        let inside = self.owner().post("/api/tasks", inside).await;
+        let alone = json!({ "name": "alone", "labels": [{ "name": "car" }] });
+        let alone = self.owner().post("/api/tasks", alone).await;
+        [inside, alone].map(|response| (response.status, response.json()))
+    }
+
+    async fn organization_of_task(&self, task: &Value) -> Option<i64> {
+        let state: Task =
+            self.store.load(fake::tenant(1), task["id"].as_i64().unwrap()).await.unwrap().unwrap();
+        state.current.unwrap().organization_id
     }
 
     /// Gives news to one consumer.
@@ -99,11 +115,20 @@ async fn the_reactions_may_be_first() {
     let (status, project) = world.create().await;
     assert_eq!(status, 201, "{project}");
     assert!(world.organization_of(&project).await.is_some());
+    let tasks = world.create_tasks(&project).await;
+    for (status, task) in &tasks {
+        assert_eq!(*status, 201, "{task}");
+        assert!(world.organization_of_task(task).await.is_some());
+    }
     for event in [&created, &updated, &deleted] {
         world.hear(REACTIONS, event).await;
     }
     assert_eq!(world.organization_of(&project).await, None);
+    for (_, task) in &tasks {
+        assert_eq!(world.organization_of_task(task).await, None);
+    }
     assert_eq!(world.create().await.0, 404);
+    assert_eq!(world.create_tasks(&project).await[1].0, 404);
     // Late news do not bring it back.
     world.hear(DIRECTORY, &updated).await;
     assert_eq!(world.create().await.0, 404);
@@ -122,6 +147,10 @@ async fn the_directory_may_be_first() {
     world.hear(DIRECTORY, &updated).await;
     world.hear(DIRECTORY, &deleted).await;
     assert_eq!(world.create().await.0, 404);
+    // The project is still to be taken out; a task that is put into it now is out already.
+    let [(status, inside), alone] = world.create_tasks(&project).await;
+    assert_eq!((status, alone.0), (201, 404), "{inside}");
+    assert_eq!(world.organization_of_task(&inside).await, None);
     for event in [&created, &updated, &deleted] {
         world.hear(REACTIONS, event).await;
     }

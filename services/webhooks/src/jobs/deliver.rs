@@ -19,6 +19,7 @@ use super::sender::{Answer, Letter, Sender};
 use super::targets::Targets;
 use crate::deliveries::attempts::{self, Attempt};
 use crate::deliveries::messages::{self, DELIVER, Due, Outcome};
+use crate::domain::message::{Delivered, Message, MessageCommand};
 use crate::domain::webhook::{UpdateWebhook, Webhook, WebhookCommand, WebhookError};
 use crate::secrets::{Secrets, UNREADABLE_SECRET};
 
@@ -235,6 +236,9 @@ async fn write(
     if !messages::advance(unit.tx(), due.id, attempt.attempt, outcome).await? {
         return Ok(());
     }
+    if outcome == Some(Outcome::Delivered) {
+        delivered(unit, due, attempt.attempt).await?;
+    }
     match pause {
         Some(pause) => {
             let pause = TimeDelta::from_std(pause).unwrap_or(TimeDelta::days(1));
@@ -248,6 +252,17 @@ async fn write(
         unit.execute::<Webhook>(due.webhook_id, WebhookCommand::Update(Box::new(switch_off))).await?;
     }
     Ok(())
+}
+
+/// Makes it known that a message has arrived; usage is counted by that.
+async fn delivered(unit: &mut Unit, due: &Due, attempts: i32) -> Result<(), StoreError> {
+    let delivered =
+        Delivered { webhook_id: due.webhook_id, event: due.event.clone(), attempts: i64::from(attempts) };
+    match unit.execute::<Message>(due.id, MessageCommand::Deliver(delivered)).await {
+        Ok(_) => Ok(()),
+        Err(ExecuteError::Refused(never)) => match never.0 {},
+        Err(ExecuteError::Store(error)) => Err(error),
+    }
 }
 
 /// How a message stands after an attempt: ended, or due again after a pause.

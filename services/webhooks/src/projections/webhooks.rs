@@ -37,12 +37,8 @@ macro_rules! place {
 }
 
 /// Where permissions look.
-const COLUMNS: Columns = Columns {
-    organization: place!(),
-    owner: Some("w.owner_id"),
-    assignee: None,
-    project_owner: Some("p.owner_id"),
-};
+const COLUMNS: Columns =
+    Columns { owner: Some("w.owner_id"), project_owner: Some("p.owner_id"), ..Columns::of(place!()) };
 
 macro_rules! select {
     () => {

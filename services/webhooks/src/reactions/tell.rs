@@ -169,6 +169,10 @@ mod tests {
         let users = HashMap::from_iter([user(7, "alice")]);
         let project = Project::example().render(&users, "http://x").unwrap();
         assert_eq!(project["owner"]["url"], "http://x/api/users/7");
+        let task = contracts::projects::Task::example().render(&users, "http://x").unwrap();
+        assert_eq!((&task["url"], &task["mode"]), (&json!("http://x/api/tasks/21"), &json!("annotation")));
+        let job = contracts::projects::Job::example().render(&users, "http://x").unwrap();
+        assert_eq!((&job["assignee"]["username"], &job["frame_count"]), (&json!("alice"), &json!(100)));
         let membership = contracts::identity::Membership::example().render(&users, "http://x").unwrap();
         assert_eq!(membership["user"]["username"], "alice");
         let organization = contracts::identity::Organization::example().render(&users, "http://x").unwrap();

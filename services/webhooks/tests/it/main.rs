@@ -5,6 +5,7 @@
 mod bench;
 mod deliveries;
 mod targets;
+mod tasks;
 
 /// The service's OpenAPI document is committed and compared.
 #[test]

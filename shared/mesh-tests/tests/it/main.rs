@@ -1,12 +1,15 @@
 //! Stories across services, the shape of the house, and the map of the mesh: one test binary.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod annotations;
 mod bad_input;
+mod billing;
 mod collector;
 mod first_story;
 mod freshness;
 mod isolation;
 mod labels;
+mod media;
 mod mesh_map;
 mod one_trace;
 mod organization_ends;
@@ -18,4 +21,5 @@ mod sessions;
 mod shape;
 mod stopping;
 mod support;
+mod tenants;
 mod under_load;

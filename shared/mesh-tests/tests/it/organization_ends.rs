@@ -18,6 +18,10 @@ fn project() -> Value {
     json!({ "name": "streets" })
 }
 
+fn task() -> Value {
+    json!({ "name": "crossings", "labels": [{ "name": "car" }] })
+}
+
 fn webhook() -> Value {
     json!({
         "target_url": "http://127.0.0.1:1/", "type": "organization", "content_type": "application/json",
@@ -45,12 +49,13 @@ async fn create(client: &Client, path: &str, body: Value, gone: &AtomicBool) -> 
 async fn nothing_stays_behind_in_an_organization_that_is_no_more() {
     let mesh = mesh().await;
     let alice = mesh.user(&unique("alice")).await;
-    let (mut projects, mut webhooks) = (vec![], vec![]);
+    let (mut projects, mut tasks, mut webhooks) = (vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
         let slug = unique("o");
         let organization = alice.post("/api/organizations", json!({ "slug": slug })).await.expect(201);
         let client = alice.organization(&slug);
-        for (path, body) in [("/api/projects", project()), ("/api/webhooks", webhook())] {
+        let kinds = [("/api/projects", project()), ("/api/tasks", task()), ("/api/webhooks", webhook())];
+        for (path, body) in kinds {
             eventually("the organization is known", PATIENCE, async || {
                 (client.post(path, body.clone()).await.status == 201).then_some(())
             })
@@ -62,18 +67,21 @@ async fn nothing_stays_behind_in_an_organization_that_is_no_more() {
             alice.delete(&format!("/api/organizations/{}", organization["id"])).await.expect(204);
             gone.store(true, Ordering::SeqCst);
         };
-        let (made, told, ()) = tokio::join!(
+        let (made, cut, told, ()) = tokio::join!(
             join_all((0..4).map(|_| create(&client, "/api/projects", project(), &gone))),
+            join_all((0..4).map(|_| create(&client, "/api/tasks", task(), &gone))),
             join_all((0..2).map(|_| create(&client, "/api/webhooks", webhook(), &gone))),
             delete
         );
         projects.extend(made.into_iter().flatten());
+        tasks.extend(cut.into_iter().flatten());
         webhooks.extend(told.into_iter().flatten());
     }
-    assert!(projects.len() > ROUNDS && webhooks.len() > ROUNDS, "the race did not take place");
-    for id in projects {
-        let path = format!("/api/projects/{id}");
-        eventually(&format!("project {id} is its owner's own"), PATIENCE, async || {
+    let least = [&projects, &tasks, &webhooks].map(Vec::len).into_iter().min();
+    assert!(least > Some(ROUNDS), "the race did not take place");
+    let projects = projects.into_iter().map(|id| format!("/api/projects/{id}"));
+    for path in projects.chain(tasks.into_iter().map(|id| format!("/api/tasks/{id}"))) {
+        eventually(&format!("{path} is its owner's own"), PATIENCE, async || {
             let shown = alice.get(&path).await;
             (shown.status == 200 && shown.json()["organization_id"].is_null()).then_some(())
         })

@@ -13,7 +13,7 @@ use test_kit::{Client, Receiver, eventually};
 use crate::support::{annomesh, ports, unique};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const NAMES: [&str; 5] = ["identity", "projects", "webhooks", "analytics", "gateway"];
+const NAMES: [&str; 7] = ["identity", "projects", "media", "billing", "webhooks", "analytics", "gateway"];
 
 struct Process {
     child: Child,
@@ -71,7 +71,7 @@ async fn clean(admin_url: &str) {
 async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
     let admin_url = test_kit::database::admin_url().await;
     clean(&admin_url).await;
-    let ports = ports(10);
+    let ports = ports(2 * NAMES.len());
     let peers: Vec<String> =
         NAMES.iter().zip(&ports).map(|(name, port)| format!("{name}=http://127.0.0.1:{port}")).collect();
     let mut shared = vec![
@@ -81,12 +81,14 @@ async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
         ("ADMIN_PASSWORD", "correct horse battery".to_owned()),
         ("WEBHOOKS_ALLOWED_TARGETS", allow.to_owned()),
         ("RUST_LOG", "warn".to_owned()),
+        // Where media keeps its pictures.
+        ("ANNOMESH_DATA", std::env::temp_dir().join(unique("annomesh-processes")).display().to_string()),
     ];
     if let Ok(brokers) = std::env::var("TEST_KAFKA_BROKERS") {
         shared.push(("KAFKA_BROKERS", brokers));
         shared.push(("KAFKA_TOPIC_PREFIX", format!("{}.", unique("five"))));
     }
-    let url = format!("http://127.0.0.1:{}", ports[9]);
+    let url = format!("http://127.0.0.1:{}", ports[2 * NAMES.len() - 1]);
     let processes = NAMES
         .iter()
         .enumerate()
@@ -94,7 +96,7 @@ async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
             let mut variables: Vec<(String, String)> =
                 shared.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
             variables.push(("MESH_ADDRESS".to_owned(), format!("127.0.0.1:{}", ports[index])));
-            variables.push(("HTTP_ADDRESS".to_owned(), format!("127.0.0.1:{}", ports[5 + index])));
+            variables.push(("HTTP_ADDRESS".to_owned(), format!("127.0.0.1:{}", ports[NAMES.len() + index])));
             (*name, Process::start(name, variables))
         })
         .collect();

@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("test-kit", &["contracts", "event-store", "bus", "service-kit"]),
 ];
 const SHARED: &[&str] = &["contracts", "policy", "event-store", "bus", "service-kit"];
-const SERVICES: &[&str] = &["identity", "projects", "webhooks", "analytics", "gateway"];
+const SERVICES: &[&str] = &["identity", "projects", "media", "billing", "webhooks", "analytics", "gateway"];
 
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = vec![];

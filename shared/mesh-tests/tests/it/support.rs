@@ -13,6 +13,8 @@ pub fn services() -> Vec<Service> {
     vec![
         identity::service(),
         projects::service(),
+        media::service(),
+        billing::service(),
         webhooks::service(),
         analytics::service(),
         gateway::service(),

@@ -164,3 +164,64 @@ view,N/A,N/A,,None,Supervisor";
     assert_eq!(table.visible(&worker, &ALL), Organization(1));
     assert_eq!(table.visible(&worker, &ListScope::Within(Context::Sandbox)), Nothing);
 }
+
+#[test]
+fn tasks() {
+    use Privilege::{User, Worker};
+    use Resource::Tasks;
+    let of_project = NOTHING.with(Relation::ProjectAssignee, true);
+
+    assert!(may(Tasks, "create", User, Context::Sandbox, NOTHING));
+    assert!(!may(Tasks, "create", Worker, Context::Sandbox, NOTHING));
+    assert!(may(Tasks, "create@project", User, as_role(Role::Worker), of_project));
+    assert!(!may(Tasks, "create@project", User, as_role(Role::Worker), NOTHING));
+    assert!(may(Tasks, "delete", Worker, as_role(Role::Worker), of_project));
+    assert!(!may(Tasks, "delete", Worker, as_role(Role::Worker), ASSIGNEE));
+    assert!(may(Tasks, "update:desc", Worker, as_role(Role::Worker), ASSIGNEE));
+    assert!(may(Tasks, "upload:data", Worker, Context::Sandbox, OWNER));
+}
+
+#[test]
+fn jobs() {
+    use Privilege::{User, Worker};
+    use Resource::Jobs;
+    let of_task = NOTHING.with(Relation::TaskOwner, true);
+    let outside = Context::Organization { id: 9, role: None };
+
+    assert!(may(Jobs, "update:state", Worker, as_role(Role::Worker), ASSIGNEE));
+    assert!(!may(Jobs, "update:stage", Worker, as_role(Role::Worker), ASSIGNEE));
+    assert!(may(Jobs, "update:stage", Worker, as_role(Role::Worker), of_task));
+    assert!(may(Jobs, "update:assignee", User, as_role(Role::Maintainer), NOTHING));
+    // Somebody from outside may be given a job; that is for those who are workers and nothing more.
+    for scope in ["view", "update:state", "update:annotations", "view:data"] {
+        assert!(may(Jobs, scope, Worker, outside, ASSIGNEE), "{scope}");
+        assert!(!may(Jobs, scope, User, outside, ASSIGNEE), "{scope}");
+        assert!(!may(Jobs, scope, Worker, outside, of_task), "{scope}");
+    }
+    assert!(!may(Jobs, "export:annotations", Worker, outside, ASSIGNEE));
+}
+
+#[test]
+fn a_list_of_jobs_holds_those_that_a_worker_was_given_from_outside() {
+    let given = And(vec![crate::Predicate::AnyOrganization, Related(Relation::Assignee)]);
+    let Or(shown) = list(Resource::Jobs, Privilege::Worker, ListScope::All { memberships: &[] }) else {
+        panic!("one way only")
+    };
+    assert!(shown.contains(&given), "{shown:?}");
+    let shown = list(Resource::Jobs, Privilege::User, ListScope::All { memberships: &[] });
+    assert!(!format!("{shown:?}").contains("AnyOrganization"), "{shown:?}");
+    assert!(list(Resource::Jobs, Privilege::Worker, ALL).needs_relation());
+    assert!(!list(Resource::Jobs, Privilege::User, ALL).needs_relation(), "a maintainer sees all there");
+}
+
+#[test]
+fn requests_are_their_owners_business() {
+    use Privilege::{User, Worker};
+    use Resource::Requests;
+    for scope in ["view", "cancel"] {
+        assert!(may(Requests, scope, Worker, Context::Sandbox, OWNER));
+        assert!(!may(Requests, scope, User, Context::Sandbox, NOTHING));
+        assert!(may(Requests, scope, User, as_role(Role::Maintainer), NOTHING));
+        assert!(!may(Requests, scope, User, as_role(Role::Supervisor), NOTHING));
+    }
+}

@@ -54,8 +54,11 @@ impl Line {
         ["n/a", context].contains(&self.context.as_str())
             && (["none", "n/a"].contains(&self.ownership.as_str())
                 || asked.ownership.iter().any(|relation| relation.as_str() == self.ownership))
-            && rank(&PRIVILEGES, asked.privilege.map_or("none", Privilege::as_str))
-                >= rank(&PRIVILEGES, &self.privilege)
+            && match (asked.privilege.map_or("none", Privilege::as_str), self.privilege.strip_prefix("only "))
+            {
+                (privilege, Some(only)) => privilege == only,
+                (privilege, None) => rank(&PRIVILEGES, privilege) >= rank(&PRIVILEGES, &self.privilege),
+            }
             && rank(&ROLES, role.map_or("n/a", Role::as_str)) >= rank(&ROLES, &self.membership)
             && match self.limit.as_str() {
                 "" => true,

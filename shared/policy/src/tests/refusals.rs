@@ -27,7 +27,7 @@ fn a_bad_row_is_refused_with_its_file_and_line() {
         ("view,Organization,N/A,,None,King", "unknown role `king`"),
         ("view,Organization,N/A,,None,", "unknown role ``"),
         ("view,Sandbox,N/A,,None,Worker", "a sandbox has no members: Membership must be N/A"),
-        ("view,Organization,N/A,,None,N/A", "a list could not be filtered by this view row"),
+        ("view,N/A,N/A,,Only King,N/A", "unknown privilege `king`"),
         (
             r#"view,Organization,N/A,"resource[""role""] != ""owner""",None,Worker"#,
             "a list could not be filtered by this view row",

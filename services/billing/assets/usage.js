@@ -1,0 +1,118 @@
+// Draws the page of usage from the API that everybody has.
+"use strict";
+
+const { tenant, window: span, csrf } = document.body.dataset;
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+document.getElementById("zone").textContent = zone;
+
+const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const shapes = {
+  hour: { hour: "2-digit", minute: "2-digit", weekday: "short" },
+  day: { day: "numeric", month: "short", year: "numeric" },
+  month: { month: "long", year: "numeric" },
+};
+const when = new Intl.DateTimeFormat(undefined, { ...shapes[span], timeZone: zone });
+
+// Bytes are read best in their larger units; everything else as it is. The table below a chart is exact.
+function readable(value, unit) {
+  let number = Number(value);
+  if (unit === "bytes") {
+    const units = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+    let step = 0;
+    while (Math.abs(number) >= 1000 && step < units.length - 1) (number /= 1000), (step += 1);
+    return number.toLocaleString(undefined, { maximumFractionDigits: 1 }) + " " + units[step];
+  }
+  const digits = Math.abs(number) < 1 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 2 };
+  return number.toLocaleString(undefined, digits) + (unit ? " " + unit : "");
+}
+
+for (const data of document.querySelectorAll("data[data-unit]")) {
+  if (data.dataset.unit === "bytes") data.textContent = readable(data.value, "bytes");
+}
+
+function tip(unit, items) {
+  const box = document.createElement("div");
+  box.className = "tip";
+  box.hidden = true;
+  return {
+    hooks: {
+      init: (plot) => plot.over.append(box),
+      setCursor: (plot) => {
+        const at = plot.cursor.idx;
+        box.hidden = at == null || plot.cursor.left < 0;
+        if (box.hidden) return;
+        box.textContent = when.format(new Date(items[at].from)) + ": " + readable(items[at].value, unit);
+        const left = Math.min(plot.cursor.left + 10, plot.over.clientWidth - box.offsetWidth);
+        box.style.transform = `translate(${Math.max(0, left)}px, ${Math.max(0, plot.cursor.top - 30)}px)`;
+      },
+    },
+  };
+}
+
+function draw(place, unit, items) {
+  const axis = { stroke: style("--muted"), grid: { stroke: style("--line"), width: 1 }, ticks: { stroke: style("--line") } };
+  const accent = style("--accent");
+  const plot = new uPlot(
+    {
+      width: place.clientWidth,
+      height: 190,
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
+      cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
+      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+      axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => readable(tick, unit === "bytes" ? unit : "")) }],
+      series: [{}, { stroke: accent, fill: accent + "55", width: 1, paths: uPlot.paths.bars({ size: [0.8, 40], align: 1 }) }],
+      plugins: [tip(unit, items)],
+    },
+    [items.map((item) => Date.parse(item.from) / 1000), items.map((item) => Number(item.value))],
+    place,
+  );
+  new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: 190 })).observe(place);
+}
+
+async function show(card) {
+  const { meter, unit, adds } = card.dataset;
+  const query = new URLSearchParams({ meter, window: span, time_zone: zone });
+  if (tenant) query.set("tenant", tenant);
+  const sum = card.querySelector(".sum");
+  try {
+    const answer = await fetch("/v1/usage?" + query);
+    if (answer.status === 401) return location.assign("/sign-in?next=/usage");
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(body.detail);
+    const { items } = body;
+    const values = items.map((item) => Number(item.value));
+    const total = adds === "true" ? values.reduce((one, two) => one + two, 0) : (values.at(-1) ?? 0);
+    sum.textContent = readable(total, unit);
+    const note = document.createElement("span");
+    note.className = "muted";
+    note.textContent = adds === "true" ? " in all" : " in the last " + span;
+    sum.append(note);
+    const place = card.querySelector(".plot");
+    if (values.some((value) => value !== 0)) draw(place, unit, items);
+    else place.innerHTML = '<p class="nothing">Nothing yet</p>';
+    const rows = items.map((item) => {
+      const row = document.createElement("tr");
+      const [time, value] = [document.createElement("td"), document.createElement("td")];
+      time.textContent = when.format(new Date(item.from));
+      value.textContent = item.value;
+      value.className = "number";
+      row.append(time, value);
+      return row;
+    });
+    card.querySelector("tbody").replaceChildren(...rows.reverse());
+    card.querySelector("details").hidden = false;
+  } catch (problem) {
+    sum.textContent = problem.message || "Cannot be shown at the moment.";
+  }
+}
+
+for (const card of document.querySelectorAll(".chart")) show(card);
+
+for (const choice of document.querySelectorAll(".choices select, .choices input")) {
+  choice.addEventListener("change", () => choice.form.requestSubmit());
+}
+
+document.getElementById("sign-out").addEventListener("click", async () => {
+  await fetch("/api/auth/logout", { method: "POST", headers: { "X-CSRFToken": csrf } });
+  location.assign("/sign-in");
+});

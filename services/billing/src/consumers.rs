@@ -1,0 +1,3 @@
+//! What other services' events become here.
+
+pub mod usage;

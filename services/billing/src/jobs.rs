@@ -1,0 +1,3 @@
+//! What waits for time to pass.
+
+pub mod expire;

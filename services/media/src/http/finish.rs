@@ -1,0 +1,171 @@
+//! Everything was sent: what the client wants of it is checked, and the import begins.
+
+use actix_web::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use service_kit::body::{self, FieldErrors};
+use service_kit::write::Reply;
+use service_kit::{Answer, Refusal};
+use utoipa::ToSchema;
+
+use super::send::{RqId, Sending};
+use crate::domain::options::{Options, Sorting};
+use crate::domain::task_data::{Action, Stage, TaskData};
+use crate::jobs::prepare;
+use crate::uploads;
+
+/// The largest number of frames in a chunk, and of anything else that CVAT counts.
+const NUMBER_MAX: i64 = i32::MAX as i64;
+
+/// How to use what was sent (CVAT's DataRequest). What is not in here has no effect on pictures.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct DataRequest {
+    /// JPEG quality of compressed frames, 1 to 100.
+    pub image_quality: i64,
+    pub chunk_size: Option<i64>,
+    /// `lexicographical`, `natural`, `predefined` or `random`.
+    pub sorting_method: Option<Sorting>,
+    pub start_frame: Option<i64>,
+    /// Included; 0 means the last there is.
+    pub stop_frame: Option<i64>,
+    /// `step=N`
+    pub frame_filter: Option<String>,
+    /// With `predefined` sorting: names in the order wanted; empty for the order of arrival.
+    pub upload_file_order: Option<Vec<String>>,
+    /// Not supported yet.
+    #[serde(default)]
+    server_files: Vec<String>,
+    /// Not supported yet.
+    #[serde(default)]
+    remote_files: Vec<String>,
+    /// Not supported yet.
+    cloud_storage_id: Option<i64>,
+    /// Not supported yet.
+    #[serde(default)]
+    #[schema(value_type = Vec<Vec<String>>)]
+    job_file_mapping: Option<Vec<Value>>,
+    /// Not supported yet.
+    #[schema(value_type = Object)]
+    validation_params: Option<Value>,
+}
+
+impl utoipa::PartialSchema for Sorting {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        let values = ["lexicographical", "natural", "predefined", "random"];
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .enum_values(Some(values))
+            .into()
+    }
+}
+
+impl ToSchema for Sorting {}
+
+impl DataRequest {
+    /// Checks it, as far as that needs no files.
+    fn options(&self) -> Result<Options, Refusal> {
+        let mut errors = FieldErrors::default();
+        let whole = |value: Option<i64>| value.is_none_or(|value| (0..=NUMBER_MAX).contains(&value));
+        let range = "Ensure this value is between 0 and 2147483647.";
+        errors
+            .check(
+                (1..=100).contains(&self.image_quality),
+                "image_quality",
+                "Ensure this value is between 1 and 100.",
+            )
+            .check(whole(self.chunk_size), "chunk_size", range)
+            .check(whole(self.start_frame), "start_frame", range)
+            .check(whole(self.stop_frame), "stop_frame", range);
+        let step = self.step();
+        errors.check(step.is_some(), "frame_filter", "The only supported syntax is: 'step=N', N at least 1.");
+        let sorting = self.sorting_method.unwrap_or_default();
+        let ordered = self.upload_file_order.as_ref().is_some_and(|order| !order.is_empty());
+        errors.check(
+            !ordered || sorting == Sorting::Predefined,
+            "upload_file_order",
+            "Only valid with the \"predefined\" sorting method.",
+        );
+        let later = |name: &str| format!("Data by {name} is not supported yet; send the files themselves.");
+        for (name, absent) in [
+            ("server_files", self.server_files.is_empty()),
+            ("remote_files", self.remote_files.is_empty()),
+            ("cloud_storage_id", self.cloud_storage_id.is_none()),
+            ("job_file_mapping", self.job_file_mapping.as_ref().is_none_or(Vec::is_empty)),
+            ("validation_params", self.validation_params.as_ref().is_none_or(Value::is_null)),
+        ] {
+            errors.check(absent, name, later(name));
+        }
+        errors.finish()?;
+        Ok(Options {
+            image_quality: self.image_quality,
+            chunk_size: self.chunk_size.filter(|size| *size > 0),
+            sorting,
+            start_frame: self.start_frame.unwrap_or(0),
+            stop_frame: self.stop_frame.filter(|stop| *stop > 0),
+            step: step.unwrap_or(1),
+        })
+    }
+
+    fn step(&self) -> Option<i64> {
+        let filter = self.frame_filter.as_deref().map(str::trim).unwrap_or_default();
+        if filter.is_empty() {
+            return Some(1);
+        }
+        let (name, value) = filter.split_once('=')?;
+        let step = value.trim().parse().ok()?;
+        (name.trim() == "step" && (1..=NUMBER_MAX).contains(&step)).then_some(step)
+    }
+}
+
+/// Begins the import.
+///
+/// # Errors
+/// 400 for a request that makes no sense, or for files that did not arrive.
+pub async fn finish(sending: &Sending, fields: Map<String, Value>) -> Answer {
+    let bytes = Value::Object(fields).to_string();
+    // Through the kit's own parser, for its texts; what it parses is JSON now, whatever was sent.
+    let data: DataRequest = body::read(bytes.as_bytes())?;
+    let options = data.options()?;
+    let order = data.upload_file_order.unwrap_or_default();
+    let request_id = format!("media.task-data.{}.{}", sending.task.id, event_store::new_id());
+    let reply: Reply = sending
+        .kit
+        .store
+        .transact(&sending.caller.context(), async |unit| {
+            let task_id = sending.task.id;
+            let state = unit.load::<TaskData>(task_id).await?.unwrap_or_default();
+            // The client did not get our answer.
+            if let (Stage::Submitted, Some(rq_id)) = (state.stage, state.request_id) {
+                return Reply::with(StatusCode::ACCEPTED, &RqId { rq_id });
+            }
+            if state.stage == Stage::Receiving {
+                check_files(unit.tx(), task_id).await?;
+                if let Some(missing) = uploads::reorder(unit.tx(), task_id, &order).await? {
+                    let text = format!("{missing}: no file with this name was sent.");
+                    return Err(Refusal::field("upload_file_order", text));
+                }
+            }
+            let submit = Action::Submit { request_id: request_id.clone(), options: options.clone() };
+            unit.execute::<TaskData>(task_id, sending.command(submit)).await?;
+            let now = unit.store().clock().now();
+            unit.enqueue(prepare::JOB, task_id, now).await?;
+            Reply::with(StatusCode::ACCEPTED, &RqId { rq_id: request_id.clone() })
+        })
+        .await?;
+    Ok(reply.response())
+}
+
+async fn check_files(tx: &mut event_store::Tx, task_id: i64) -> Result<(), Refusal> {
+    if uploads::count(tx, task_id).await?.0 == 0 {
+        return Err(Refusal::field("client_files", "No data was sent for this task."));
+    }
+    let unfinished =
+        uploads::in_pieces(tx, task_id).await?.into_iter().find(|file| file.received < file.length);
+    match unfinished {
+        Some(file) => {
+            let text = format!("{}: only {} of {} bytes were sent.", file.name, file.received, file.length);
+            Err(Refusal::field("client_files", text))
+        }
+        None => Ok(()),
+    }
+}

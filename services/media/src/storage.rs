@@ -1,0 +1,234 @@
+//! Where the bytes are: a folder or a bucket, behind the few things that are asked of either.
+//!
+//! Every key begins with its tenant. What a key names never changes: blobs are named by their digest, everything else
+//! by what it was made of, or by a number that is used once.
+
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use contracts::TenantId;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    Error as StoreFault, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    WriteMultipart,
+};
+use tokio::io::AsyncReadExt;
+use uuid::Uuid;
+
+use service_kit::config::storage as settings;
+
+mod error;
+mod place;
+
+pub use error::StorageError;
+
+/// The SHA-256 of some bytes.
+pub type Digest = [u8; 32];
+
+/// A part of a multipart put. A bucket wants at least 5 MiB.
+const PART: usize = 8 * 1024 * 1024;
+
+/// The name of something stored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// Bytes that a tenant sent.
+    Blob(TenantId, Digest),
+    /// A picture made of a blob.
+    Derived(TenantId, Digest, String),
+    /// A piece of a file that is still being sent.
+    Piece(TenantId, Uuid, String),
+}
+
+impl Key {
+    fn path(&self) -> Path {
+        Path::from(match self {
+            Self::Blob(tenant, digest) => format!("t/{tenant}/blob/{}", hex::encode(digest)),
+            Self::Derived(tenant, digest, form) => {
+                format!("t/{tenant}/derived/{}/{form}", hex::encode(digest))
+            }
+            Self::Piece(tenant, upload, name) => format!("t/{tenant}/upload/{upload}/{name}"),
+        })
+    }
+}
+
+/// What is written: a little in memory, or a file that may be taken away.
+pub enum Content {
+    Memory(Vec<Bytes>),
+    File(PathBuf),
+}
+
+/// The storage of a deployment. A tenant's own bucket would be another value of this type, opened with its keys and
+/// nothing else.
+#[derive(Clone)]
+pub struct Storage {
+    store: Arc<dyn ObjectStore>,
+    /// The folder, when it is one.
+    folder: Option<PathBuf>,
+    /// Where files are kept while they arrive.
+    incoming: PathBuf,
+    free_bytes_min: u64,
+}
+
+impl Storage {
+    /// Opens the service's own storage; for a bucket the process's own identity is good enough.
+    ///
+    /// # Errors
+    /// Names the folder or the setting that is at fault.
+    pub fn open(data: &FilePath, settings: &settings::Storage) -> anyhow::Result<Self> {
+        let incoming = data.join("media").join("incoming");
+        place::make_folder(&incoming)?;
+        let (store, folder) = place::open(data, &settings.place)?;
+        Ok(Self { store, folder, incoming, free_bytes_min: settings.free_bytes_min })
+    }
+
+    /// A new file for something that arrives.
+    pub fn incoming(&self) -> PathBuf {
+        self.incoming.join(event_store::new_id().simple().to_string())
+    }
+
+    /// Whether there is room for `bytes` more on the disks that they would be written to.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`] when a disk would have less left than it must keep.
+    pub fn check_room(&self, bytes: u64) -> Result<(), StorageError> {
+        for folder in self.folder.iter().chain([&self.incoming]) {
+            let disk = rustix::fs::statvfs(folder).map_err(|error| StorageError::Io(error.into()))?;
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            if free < self.free_bytes_min.saturating_add(bytes) {
+                return Err(StorageError::Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes something unless it is there already: what has the same key has the same bytes.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing is there.
+    pub async fn put(&self, key: &Key, content: Content) -> Result<(), StorageError> {
+        let path = key.path();
+        match content {
+            Content::Memory(parts) => self.put_new(&path, parts.into_iter().collect()).await,
+            Content::File(file) => match &self.folder {
+                Some(folder) => place::adopt(folder.join(path.as_ref()), file).await,
+                None => self.put_file(&path, &file).await,
+            },
+        }
+    }
+
+    async fn put_new(&self, path: &Path, payload: PutPayload) -> Result<(), StorageError> {
+        let options = PutOptions::from(PutMode::Create);
+        match self.store.put_opts(path, payload.clone(), options).await {
+            Ok(_) | Err(StoreFault::AlreadyExists { .. }) => Ok(()),
+            // A server that knows no conditions: to write the same bytes again does no harm.
+            Err(StoreFault::NotImplemented { .. } | StoreFault::NotSupported { .. }) => {
+                self.store.put(path, payload).await?;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn put_file(&self, path: &Path, file: &FilePath) -> Result<(), StorageError> {
+        let mut file = tokio::fs::File::open(file).await.map_err(StorageError::Io)?;
+        let mut upload = WriteMultipart::new_with_chunk_size(self.store.put_multipart(path).await?, PART);
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let count = match file.read(&mut buffer).await {
+                Ok(count) => count,
+                Err(error) => {
+                    upload.abort().await?;
+                    return Err(StorageError::Io(error));
+                }
+            };
+            if count == 0 {
+                upload.finish().await?;
+                return Ok(());
+            }
+            // Two parts on their way at most.
+            upload.wait_for_capacity(2).await?;
+            upload.write(&buffer[..count]);
+        }
+    }
+
+    /// Reads all of something small.
+    ///
+    /// # Errors
+    /// When it is not there, or the storage is away.
+    pub async fn read(&self, key: &Key) -> Result<Bytes, StorageError> {
+        if let Some(folder) = &self.folder {
+            return place::read(folder.join(key.path().as_ref())).await;
+        }
+        Ok(self.store.get(&key.path()).await?.bytes().await?)
+    }
+
+    /// Reads something piece by piece.
+    ///
+    /// # Errors
+    /// When it is not there, or the storage is away.
+    pub async fn stream(
+        &self,
+        key: &Key,
+        range: Option<Range<u64>>,
+    ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
+        let options = GetOptions { range: range.map(Into::into), ..GetOptions::default() };
+        let found = self.store.get_opts(&key.path(), options).await?;
+        Ok(found.into_stream().map_err(StorageError::from).boxed())
+    }
+
+    /// Removes things; those that are not there are fine.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub async fn delete(&self, keys: &[Key]) -> Result<(), StorageError> {
+        let paths = futures::stream::iter(keys.iter().map(|key| Ok(key.path())).collect::<Vec<_>>());
+        self.delete_all(paths.boxed()).await
+    }
+
+    /// Removes all pieces of a file that was sent piece by piece, also those that nobody noted.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub async fn delete_pieces(&self, tenant: TenantId, upload: Uuid) -> Result<(), StorageError> {
+        let prefix = Path::from(format!("t/{tenant}/upload/{upload}"));
+        let found = self.store.list(Some(&prefix)).map_ok(|object| object.location);
+        self.delete_all(found.boxed()).await?;
+        if let Some(folder) = &self.folder {
+            place::remove_empty(folder.join(prefix.as_ref())).await;
+        }
+        Ok(())
+    }
+
+    async fn delete_all(
+        &self,
+        paths: BoxStream<'static, Result<Path, StoreFault>>,
+    ) -> Result<(), StorageError> {
+        let mut deleted = self.store.delete_stream(paths);
+        while let Some(outcome) = deleted.next().await {
+            match outcome {
+                Ok(_) | Err(StoreFault::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes files that arrived in part and that nobody goes on with, because the process was killed.
+    pub async fn forget_incoming(&self, older_than: Duration) {
+        place::forget_old_files(self.incoming.clone(), older_than).await;
+    }
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Storage({})", self.store)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Files that lie, are cut off or have names that lead elsewhere: each is a 400 that names it, and nothing is kept.
+
+use image::ImageFormat;
+use serde_json::json;
+
+use crate::world::{OWNER, World, jpeg, options, picture};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_bad_file_is_named_and_nothing_is_kept() {
+    let world = World::start().await;
+    let task = world.task(21).await;
+    let mut bomb = picture(ImageFormat::Png, 8, 8, 1);
+    bomb[16..20].copy_from_slice(&40_000u32.to_be_bytes());
+    bomb[20..24].copy_from_slice(&40_000u32.to_be_bytes());
+    let whole = picture(ImageFormat::Jpeg, 400, 300, 1);
+    let cut = &whole[..whole.len() / 2];
+    let cases: [(&str, &[u8], &str); 7] = [
+        ("text.jpg", b"this is a text that calls itself a picture", "text.jpg"),
+        ("bomb.png", &bomb, "bomb.png: a picture of 40000"),
+        ("cut.jpg", cut, "cut.jpg: the picture ends"),
+        ("empty.jpg", b"", "empty.jpg: the file is empty"),
+        ("../etc/passwd.jpg", &whole, "../etc/passwd.jpg"),
+        ("page.png", b"<html><script>alert(1)</script></html>", "page.png"),
+        ("good.jpg", &whole, "good.jpg: two files"),
+    ];
+    for (name, content, expected) in cases {
+        world.start_upload(&task).await.expect(202);
+        let answer = world.send_files(&task, &[("good.jpg", &jpeg(1)), (name, content)]).await;
+        let answer = answer.expect(400).json();
+        let text = answer["client_files"][0].as_str().unwrap_or_default();
+        assert!(text.contains(expected), "{name}: {answer}");
+        world.nothing_is_kept().await;
+        world.finish(&task, options()).await.expect(400);
+    }
+    // The extension may lie as long as the bytes are a picture.
+    world.send_files(&task, &[("really-a-png.jpg", &picture(ImageFormat::Png, 9, 9, 1))]).await.expect(200);
+    world.finish(&task, options()).await.expect(202);
+    assert_eq!(world.ended(&task).await["state"], "Finished");
+    let frame = world.get(&format!("{task}/data?type=frame&number=0&quality=original")).await.expect(200);
+    assert_eq!(frame.header("content-type"), "image/png");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_that_came_in_pieces_fails_the_import() {
+    let world = World::start().await;
+    let task = world.task(21).await;
+    world.start_upload(&task).await.expect(202);
+    world.send_files(&task, &[("good.jpg", &jpeg(1))]).await.expect(200);
+    let whole = picture(ImageFormat::Jpeg, 200, 100, 1);
+    crate::tus::send_whole(&world, &task, "cut.jpg", &whole[..whole.len() - 10]).await;
+    assert!(world.stored().await > 0);
+    world.finish(&task, options()).await.expect(202);
+    let status = world.ended(&task).await;
+    assert_eq!(status["state"], "Failed");
+    assert_eq!(status["message"], "cut.jpg: the picture ends before its data does");
+    let failed = &world.events("task_data_failed").await[0];
+    assert_eq!(failed["message"], status["message"]);
+    world.nothing_is_kept().await;
+    world.get(&format!("{task}/data/meta")).await.expect(404);
+    // And again, rightly.
+    world.start_upload(&task).await.expect(202);
+    world.send_files(&task, &[("good.jpg", &jpeg(1))]).await.expect(200);
+    world.finish(&task, options()).await.expect(202);
+    assert_eq!(world.ended(&task).await["state"], "Finished");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_make_no_sense_are_refused() {
+    let world = World::start().await;
+    let task = world.task(21).await;
+    world.finish(&task, options()).await.expect(400);
+    world.start_upload(&task).await.expect(202);
+    world.finish(&task, options()).await.expect(400);
+    world.send_files(&task, &[("a.jpg", &jpeg(1))]).await.expect(200);
+    for (field, bad) in [
+        ("image_quality", json!({})),
+        ("image_quality", json!({ "image_quality": 0 })),
+        ("image_quality", json!({ "image_quality": "high" })),
+        ("chunk_size", json!({ "image_quality": 70, "chunk_size": -1 })),
+        ("frame_filter", json!({ "image_quality": 70, "frame_filter": "step=0" })),
+        ("frame_filter", json!({ "image_quality": 70, "frame_filter": "every third" })),
+        ("sorting_method", json!({ "image_quality": 70, "sorting_method": "best" })),
+        ("upload_file_order", json!({ "image_quality": 70, "upload_file_order": ["a.jpg"] })),
+        (
+            "upload_file_order",
+            json!({ "image_quality": 70, "sorting_method": "predefined", "upload_file_order": ["b.jpg"] }),
+        ),
+        ("server_files", json!({ "image_quality": 70, "server_files": ["/etc"] })),
+        ("remote_files", json!({ "image_quality": 70, "remote_files": ["http://169.254.169.254/"] })),
+        ("cloud_storage_id", json!({ "image_quality": 70, "cloud_storage_id": 1 })),
+    ] {
+        let answer = world.finish(&task, bad.clone()).await.expect(400).json();
+        assert!(answer[field].is_array(), "{bad}: {answer}");
+    }
+    let nobody = json!({ "image_quality": 70, "start_frame": 5 });
+    world.finish(&task, nobody).await.expect(202);
+    let status = world.ended(&task).await;
+    assert!(status["message"].as_str().unwrap().starts_with("None of the 1 pictures"), "{status}");
+    let broken = [("Upload-Finish", ""), ("content-type", "application/json")];
+    world.send(OWNER, "POST", &format!("{task}/data"), &broken, b"{".to_vec()).await.expect(400);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_nearly_full_takes_nothing_and_gives_all() {
+    let world = World::start().await;
+    let one = jpeg(1);
+    let task = world.filled(21, &[("a.jpg", &one)], options()).await;
+    let other = World::start_with(vec![("STORAGE_FREE_MIB_MIN".into(), "999999999999".into())]).await;
+    let refused = other.task(22).await;
+    other.start_upload(&refused).await.expect(202);
+    let answer = other.send_files(&refused, &[("a.jpg", &one)]).await.expect(507).json();
+    assert!(answer["detail"].as_str().unwrap().contains("full"), "{answer}");
+    let headers = [("Upload-Length", "5"), ("Upload-Metadata", "filename YS5qcGc=")];
+    other.send(OWNER, "POST", &format!("{refused}/data"), &headers, vec![]).await.expect(507);
+    let health = |world: &World| {
+        let mesh = world.mesh.running.config.mesh_address;
+        format!("http://{mesh}/media/health/writes")
+    };
+    other.get(&health(&other)).await.expect(507);
+    world.get(&health(&world)).await.expect(200);
+    world.get(&format!("{task}/data?type=frame&number=0")).await.expect(200);
+    other.stop().await;
+    world.stop().await;
+}

@@ -1,0 +1,15 @@
+//! Media alone, among services that say what a test tells them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_files;
+mod frames;
+mod lifecycle;
+mod tus;
+mod uploads;
+mod world;
+
+/// The service's OpenAPI document is committed and compared.
+#[test]
+fn openapi_is_committed() {
+    test_kit::openapi::compare(&media::service(), env!("CARGO_MANIFEST_DIR"));
+}

@@ -1,0 +1,1 @@
+DROP TABLE task_labels, requests, project_tasks, project_jobs, task_jobs, jobs, tasks;
