@@ -292,7 +292,7 @@ fn cause(envelope: &Envelope) -> Context {
     }
 }
 
-/// Locks and reads the inbox rows of a batch's streams, in sorted order.
+/// Locks and reads the inbox rows of a batch's streams, in sorted order: the keys are sorted, and looked up one by one.
 async fn lock(
     unit: &mut Unit,
     consumer: &str,
@@ -319,10 +319,12 @@ async fn lock(
         ids.push(id);
     }
     let rows: Vec<Row> = Sql::fixed(
-        "SELECT source, kind, stream_id, last_version, parked FROM inbox_stream \
-         JOIN unnest($3::text[], $4::text[], $5::bigint[]) AS t (source, kind, stream_id) \
-         USING (source, kind, stream_id) WHERE tenant_id = $1 AND consumer = $2 \
-         ORDER BY source, kind, stream_id FOR UPDATE OF inbox_stream",
+        // One index look-up a stream, whatever the planner thinks of a table that it has no statistics of: as a
+        // plain join it once compared each of them with every stream that the consumer knows.
+        "SELECT source, kind, stream_id, last_version, parked \
+         FROM unnest($3::text[], $4::text[], $5::bigint[]) AS t (source, kind, stream_id), \
+         LATERAL (SELECT last_version, parked FROM inbox_stream AS s WHERE s.tenant_id = $1 AND s.consumer = $2 \
+            AND s.source = t.source AND s.kind = t.kind AND s.stream_id = t.stream_id FOR UPDATE) AS s",
     )
     .bind::<SqlUuid>(unit.context().tenant.0)
     .bind::<Text>(consumer.to_owned())
@@ -363,9 +365,10 @@ async fn record(
             SELECT * FROM unnest($3::text[], $4::text[], $5::bigint[], $6::boolean[], $7::bigint[], $8::boolean[]) \
                 AS t (source, kind, stream_id, known, last_version, parked)\
          ), old AS (\
-            UPDATE inbox_stream AS s SET last_version = t.last_version, parked = t.parked FROM t \
-            WHERE t.known AND s.tenant_id = $1 AND s.consumer = $2 AND s.source = t.source AND s.kind = t.kind \
-                AND s.stream_id = t.stream_id\
+            INSERT INTO inbox_stream (tenant_id, consumer, source, kind, stream_id, last_version, parked) \
+            SELECT $1, $2, source, kind, stream_id, last_version, parked FROM t WHERE known \
+            ON CONFLICT (tenant_id, consumer, source, kind, stream_id) DO UPDATE \
+            SET last_version = excluded.last_version, parked = excluded.parked\
          ) \
          INSERT INTO inbox_stream (tenant_id, consumer, source, kind, stream_id, last_version, parked) \
          SELECT $1, $2, source, kind, stream_id, last_version, parked FROM t WHERE NOT known",
