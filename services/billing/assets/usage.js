@@ -58,9 +58,10 @@ function draw(place, unit, items) {
       height: 190,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
-      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+      // The last bar needs room, too.
+      scales: { x: { range: (_, low) => [low, Date.parse(items.at(-1).to) / 1000] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
       axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => readable(tick, unit === "bytes" ? unit : "")) }],
-      series: [{}, { stroke: accent, fill: accent + "55", width: 1, paths: uPlot.paths.bars({ size: [0.8, 40], align: 1 }) }],
+      series: [{}, { points: { show: false }, stroke: accent, fill: accent + "55", width: 1, paths: uPlot.paths.bars({ size: [0.8, 40], align: 1 }) }],
       plugins: [tip(unit, items)],
     },
     [items.map((item) => Date.parse(item.from) / 1000), items.map((item) => Number(item.value))],

@@ -292,7 +292,7 @@ fn cause(envelope: &Envelope) -> Context {
     }
 }
 
-/// Locks and reads the inbox rows of a batch's streams, in sorted order.
+/// Locks and reads the inbox rows of a batch's streams, in sorted order: the keys are sorted, and looked up one by one.
 async fn lock(
     unit: &mut Unit,
     consumer: &str,

@@ -55,9 +55,11 @@ async fn open_segments<'a>(
     }
     let (series, keys): (Vec<String>, Vec<String>) = keys.cloned().unzip();
     let rows: Vec<Row> = Sql::fixed(
-        "SELECT series, key, since, level::text AS level, version FROM level_segment \
-         JOIN unnest($1::text[], $2::text[]) AS t (series, key) USING (series, key) \
-         WHERE tenant_id = es_tenant() AND until IS NULL ORDER BY series, key FOR UPDATE OF level_segment",
+        // One look-up a key: a join may be planned the other way round, over all keys.
+        "SELECT series, key, since, level, version FROM unnest($1::text[], $2::text[]) AS t (series, key), \
+         LATERAL (SELECT since, level::text AS level, version FROM level_segment AS s \
+            WHERE s.tenant_id = es_tenant() AND s.series = t.series AND s.key = t.key AND until IS NULL \
+            FOR UPDATE) AS s",
     )
     .bind::<Array<Text>>(series)
     .bind::<Array<Text>>(keys)
@@ -134,7 +136,8 @@ async fn write_quarters(tx: &mut Tx, steps: BTreeMap<String, Vec<Step>>) -> Resu
     // What ends where something else begins at the same instant is one step; the level before the quarter counts
     // only if nothing changed at its first instant.
     Sql::fixed(
-        "UPDATE level_quarter AS q SET rise = (\
+        "INSERT INTO level_quarter (tenant_id, series, quarter, delta, moment, rise) \
+         SELECT es_tenant(), q.series, q.quarter, 0, 0, (\
             SELECT greatest(max(level), CASE WHEN min(at) > q.quarter THEN 0 END) FROM (\
                 SELECT at, sum(sum(step)) OVER (ORDER BY at) AS level FROM (\
                     SELECT since AS at, level AS step FROM level_segment WHERE tenant_id = es_tenant() \
@@ -144,8 +147,8 @@ async fn write_quarters(tx: &mut Tx, steps: BTreeMap<String, Vec<Step>>) -> Resu
                 ) AS step GROUP BY at\
             ) AS curve\
          ) \
-         FROM (SELECT DISTINCT series, quarter FROM unnest($1::text[], $2::timestamptz[]) AS t (series, quarter)) AS t \
-         WHERE q.tenant_id = es_tenant() AND q.series = t.series AND q.quarter = t.quarter",
+         FROM unnest($1::text[], $2::timestamptz[]) AS q (series, quarter) \
+         ON CONFLICT (tenant_id, series, quarter) DO UPDATE SET rise = excluded.rise",
     )
     .bind::<Array<Text>>(series)
     .bind::<Array<Timestamptz>>(begins)

@@ -2,7 +2,7 @@
 //! refused with its place.
 
 mod around;
-pub mod bench;
+mod bench;
 mod model;
 
 use futures::future::join_all;
