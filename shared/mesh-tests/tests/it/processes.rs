@@ -2,10 +2,12 @@
 //! the story goes on, and nothing is missing afterwards. On Kafka when `TEST_KAFKA_BROKERS` names one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use futures::future::{join, join_all};
 use serde_json::{Value, json};
 use test_kit::receiver::Mode;
 use test_kit::{Client, Receiver, eventually};
@@ -84,7 +86,12 @@ async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
         // Where media keeps its pictures.
         ("ANNOMESH_DATA", std::env::temp_dir().join(unique("annomesh-processes")).display().to_string()),
     ];
-    if let Ok(brokers) = std::env::var("TEST_KAFKA_BROKERS") {
+    let brokers = std::env::var("TEST_KAFKA_BROKERS");
+    // Past the harness, which keeps back what a test that passes prints.
+    let source =
+        if brokers.is_ok() { "Kafka" } else { "the services' logs: set TEST_KAFKA_BROKERS for Kafka" };
+    writeln!(std::io::stderr(), "the processes read from {source}").unwrap();
+    if let Ok(brokers) = brokers {
         shared.push(("KAFKA_BROKERS", brokers));
         shared.push(("KAFKA_TOPIC_PREFIX", format!("{}.", unique("five"))));
     }
@@ -164,16 +171,20 @@ async fn every_process_may_be_killed_and_nothing_is_missing() {
     client.post("/api/webhooks", hook).await.expect(201);
     let mut accepted = BTreeSet::new();
     for (round, victim) in NAMES.iter().enumerate() {
-        for step in 0..5 {
-            accepted.insert(create(&client, &format!("{victim}-before-{step}")).await);
-        }
-        processes.get_mut(victim).unwrap().kill();
         // Others go on; what needs the dead one waits for it.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        processes.get_mut(victim).unwrap().restart();
-        for step in 0..5 {
-            accepted.insert(create(&client, &format!("{victim}-after-{step}")).await);
-        }
+        let writing = join_all((0..10).map(async |step| {
+            let name = format!("{victim}-{step}");
+            create(&client, &name).await
+        }));
+        let dying = async {
+            // In the middle of their work.
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            processes.get_mut(victim).unwrap().kill();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            processes.get_mut(victim).unwrap().restart();
+        };
+        let (made, ()) = join(writing, dying).await;
+        accepted.extend(made);
         assert_eq!(accepted.len(), (round + 1) * 10, "an accepted project was accepted twice");
         healthy(&admin, &mut processes).await;
     }
