@@ -4,7 +4,7 @@
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::{Answer, Refusal};
+use crate::{Answer, Refusal, routes};
 
 /// The documented paths of a service, with their methods.
 pub struct Documented {
@@ -40,6 +40,22 @@ impl Documented {
             template.len() == segments.len()
                 && template.iter().zip(&segments).all(|(part, seen)| fits_segment(part, seen))
         })
+    }
+}
+
+/// The services of this process, for requests with `HEAD`.
+pub(crate) struct Heads {
+    pub here: Vec<(&'static str, web::Data<Documented>)>,
+}
+
+impl Heads {
+    /// Whether whatever answers a path knows `HEAD` by itself: an endpoint that says so, or another process.
+    pub fn are_known_at(&self, path: &str) -> bool {
+        // The router does not mind a slash at the end.
+        let path = path.trim_end_matches('/');
+        let Some(service) = routes::service_of(path) else { return false };
+        let own = self.here.iter().find(|(name, _)| *name == service);
+        own.is_none_or(|(_, documented)| documented.methods(path).contains(&"HEAD"))
     }
 }
 

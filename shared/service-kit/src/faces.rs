@@ -15,7 +15,7 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::clearml::{self, Address, Fault, Meta};
-use crate::documented::Documented;
+use crate::documented::{Documented, Heads};
 use crate::{Refusal, telemetry};
 
 /// The id of a request; goes into every event that it causes and back to the client as `X-Request-Id`.
@@ -57,7 +57,9 @@ pub async fn layer(
     let id = RequestId(event_store::new_id());
     request.extensions_mut().insert(id);
     let method = request.method().clone();
-    if method == Method::HEAD {
+    let knows_head =
+        request.app_data::<web::Data<Heads>>().is_some_and(|heads| heads.are_known_at(request.path()));
+    if method == Method::HEAD && !knows_head {
         // Every resource that can be read answers it; the server keeps the body back.
         request.head_mut().method = Method::GET;
     }
@@ -131,7 +133,7 @@ pub async fn layer(
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
-    if method == Method::HEAD {
+    if method == Method::HEAD && !knows_head {
         response = response.map_body(|_, body| BoxBody::new(Withheld(body.size())));
     }
     tracing::debug!(

@@ -15,7 +15,7 @@ use actix_web::{App, Error, HttpMessage, HttpServer, web};
 use utoipa_actix_web::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::documented::{Documented, unmatched};
+use crate::documented::{Documented, Heads, unmatched};
 use crate::door::{Door, attend};
 use crate::kit::{Kit, Node};
 use crate::{body, faces, mesh, routes};
@@ -58,8 +58,13 @@ pub(crate) fn serve(all: &[Face], front: TcpListener, back: TcpListener) -> anyh
     let (front_faces, back_faces) = (all.to_vec(), all.to_vec());
     let (front_door, back_door) = (Door::default(), Door::default());
     let (front_data, back_data) = (web::Data::new(front_door.clone()), web::Data::new(back_door.clone()));
+    let heads = web::Data::new(Heads {
+        here: all.iter().map(|face| (face.node.service, face.documented.clone())).collect(),
+    });
+    let back_heads = heads.clone();
     let front = HttpServer::new(move || {
         let mut app = App::new()
+            .app_data(heads.clone())
             .wrap(NormalizePath::trim())
             .wrap(from_fn(faces::layer))
             .wrap(from_fn(attend))
@@ -88,6 +93,7 @@ pub(crate) fn serve(all: &[Face], front: TcpListener, back: TcpListener) -> anyh
     .run();
     let back = HttpServer::new(move || {
         let mut app = App::new()
+            .app_data(back_heads.clone())
             .wrap(from_fn(enter_front))
             .wrap(NormalizePath::trim())
             .wrap(from_fn(attend))

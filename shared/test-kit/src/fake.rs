@@ -163,7 +163,10 @@ async fn discard(_: PeerCaller, node: web::Data<Node>, body: web::Json<Value>) -
     HttpResponse::Ok().json(json!({ "discarded": 1 }))
 }
 
-async fn exchange(_: PeerCaller, request: web::Json<ExchangeRequest>) -> Answer {
+async fn exchange(_: PeerCaller, node: web::Data<Node>, request: web::Json<ExchangeRequest>) -> Answer {
+    // As of the end of the log: what was told before is no news to whoever follows it from now on.
+    let told = node.shared::<Fake>().told.lock().unwrap().clone();
+    let position = told.events.last().and_then(|event| event["position"].as_i64()).unwrap_or(1);
     let name = match request.into_inner().credential {
         Credential::Basic { username, .. } => username,
         Credential::Session(name) | Credential::Token(name) | Credential::Bearer(name) => name,
@@ -194,7 +197,7 @@ async fn exchange(_: PeerCaller, request: web::Json<ExchangeRequest>) -> Answer 
     };
     let private = jsonwebtoken::EncodingKey::from_ed_der(KEY.to_pkcs8v1().unwrap().as_ref());
     let token = jsonwebtoken::encode(&header, &principal, &private).unwrap();
-    Ok(HttpResponse::Ok().json(ExchangeAnswer { token, position: 1 }))
+    Ok(HttpResponse::Ok().json(ExchangeAnswer { token, position }))
 }
 
 async fn jwks() -> HttpResponse {

@@ -38,6 +38,9 @@ fn event(position: i64) -> Value {
 async fn tell_all(mesh: &TestMesh, position: i64, events: Value) {
     let head = events.as_array().unwrap().last().map_or(0, |event| event["position"].as_i64().unwrap());
     tell(mesh, "identity", status("identity", 3, json!([])), json!([])).await;
+    for quiet in ["media", "billing"] {
+        tell(mesh, quiet, status(quiet, 0, json!([])), json!([])).await;
+    }
     tell(mesh, "projects", status("projects", head, json!([])), events).await;
     let consumers = json!([{ "name": "webhooks.reactions@1", "source": "projects", "position": position }]);
     tell(mesh, "webhooks", status("webhooks", 0, consumers), json!([])).await;

@@ -33,7 +33,7 @@ async fn health_names_what_is_missing() {
     let response = part.anonymous().get("/api/server/health").await;
     assert_eq!(response.headers["retry-after"], "1");
     let body = response.expect(503);
-    assert_eq!(body["missing"], serde_json::json!(["projects", "webhooks", "analytics"]));
+    assert_eq!(body["missing"], serde_json::json!(["projects", "media", "billing", "webhooks", "analytics"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -219,7 +219,8 @@ async fn the_end_waits_for_a_request_that_is_under_way() {
     let mut barrier = world.store.database().tenant(fake::tenant(1)).await.unwrap();
     barrier.batch_execute("LOCK TABLE projects IN EXCLUSIVE MODE").await.unwrap();
     let mut creating = std::pin::pin!(world.create());
-    assert!(tokio::time::timeout(Duration::from_millis(500), &mut creating).await.is_err());
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut creating).await;
+    assert!(early.is_err(), "{early:?}");
     let mut ending = std::pin::pin!(world.hear(REACTIONS, &deleted));
     let early = tokio::time::timeout(Duration::from_millis(300), &mut ending).await;
     assert!(early.is_err(), "the end did not wait");
