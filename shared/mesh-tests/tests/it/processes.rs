@@ -90,7 +90,7 @@ async fn mesh(allow: &str) -> (BTreeMap<&'static str, Process>, String) {
     // Past the harness, which keeps back what a test that passes prints.
     let source =
         if brokers.is_ok() { "Kafka" } else { "the services' logs: set TEST_KAFKA_BROKERS for Kafka" };
-    writeln!(std::io::stderr(), "the processes read from {source}").unwrap();
+    std::io::stderr().write_all(format!("the processes read from {source}\n").as_bytes()).unwrap();
     if let Ok(brokers) = brokers {
         shared.push(("KAFKA_BROKERS", brokers));
         shared.push(("KAFKA_TOPIC_PREFIX", format!("{}.", unique("five"))));
