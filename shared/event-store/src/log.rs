@@ -81,6 +81,17 @@ pub async fn head(store: &Store, log: &'static str) -> Result<i64, StoreError> {
     Ok(head.position)
 }
 
+/// The log's rows, to be followed by WHERE. The fence (`OFFSET 0`) makes each row be looked up by its index: a plan
+/// that was made while the log was short, and kept, would read all of it again and again.
+macro_rules! rows {
+    () => {
+        "SELECT p.position, c.tenant_id, c.kind, c.stream_id, c.version, c.event_id, c.event_type, \
+         c.data::text AS data, c.organization_id, c.actor_id, c.correlation_id, c.causation_id, \
+         c.traceparent, c.occurred_at FROM es_contract_position p \
+         CROSS JOIN LATERAL (SELECT * FROM es_contract WHERE seq = p.seq OFFSET 0) c "
+    };
+}
+
 /// Reads at most `limit` events after position `after`.
 pub async fn read(store: &Store, after: i64, limit: i64, filter: &LogFilter) -> Result<LogPage, StoreError> {
     #[derive(diesel::QueryableByName)]
@@ -97,22 +108,15 @@ pub async fn read(store: &Store, after: i64, limit: i64, filter: &LogFilter) -> 
     let upto = head.min(after.saturating_add(limit));
     let unfiltered = filter.types.is_empty() && filter.tenant.is_none();
     let rows: Vec<Row> = if unfiltered {
-        Sql::fixed(concat!(
-            "SELECT p.position, c.tenant_id, c.kind, c.stream_id, c.version, c.event_id, c.event_type, ",
-            "c.data::text AS data, c.organization_id, c.actor_id, c.correlation_id, c.causation_id, ",
-            "c.traceparent, c.occurred_at FROM es_contract_position p JOIN es_contract c USING (seq) ",
-            "WHERE p.position > $1 AND p.position <= $2 ORDER BY p.position"
-        ))
-        .bind::<BigInt>(after)
-        .bind::<BigInt>(upto)
-        .load(&mut *tx)
-        .await?
+        Sql::fixed(concat!(rows!(), "WHERE p.position > $1 AND p.position <= $2 ORDER BY p.position"))
+            .bind::<BigInt>(after)
+            .bind::<BigInt>(upto)
+            .load(&mut *tx)
+            .await?
     } else {
         // A filter may pass over many rows, so the limit counts what matches.
         Sql::fixed(concat!(
-            "SELECT p.position, c.tenant_id, c.kind, c.stream_id, c.version, c.event_id, c.event_type, ",
-            "c.data::text AS data, c.organization_id, c.actor_id, c.correlation_id, c.causation_id, ",
-            "c.traceparent, c.occurred_at FROM es_contract_position p JOIN es_contract c USING (seq) ",
+            rows!(),
             "WHERE p.position > $1 AND p.position <= $2 ",
             "AND ($3 IS NULL OR p.tenant_id = $3) AND ($4 = '{}' OR c.event_type = ANY ($4)) ",
             "ORDER BY p.position LIMIT $5"

@@ -5,7 +5,7 @@
 //! the closure reads its own writes; the event rows are written last, just before COMMIT, because whoever
 //! waits for a unique index must not hold a place in the log already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -164,6 +164,7 @@ impl Store {
             context,
             buffer: Buffer::default(),
             streams: HashMap::new(),
+            absent: HashSet::new(),
             contested: None,
             piles: Vec::new(),
         })
@@ -300,6 +301,9 @@ pub struct Unit {
     buffer: Buffer,
     /// Streams that this unit already changed: their newest version is not in the database yet.
     streams: HashMap<StreamKey, (i64, i64, String)>,
+    /// Streams that this unit looked for and did not find. One that is there after all was created meanwhile, and
+    /// what was decided on its absence is void.
+    absent: HashSet<StreamKey>,
     /// The stream that a unique rule kept this unit from creating. If it exists now, then because somebody
     /// else created it meanwhile, and the rule's answer is not the one to give.
     contested: Option<StreamKey>,
@@ -351,13 +355,18 @@ impl Unit {
     }
 
     async fn stream<A: Aggregate>(&mut self, id: i64) -> Result<Option<Loaded<A>>, StoreError> {
-        if let Some((version, contract_version, state)) =
-            self.streams.get(&(self.context.tenant, A::KIND, id))
-        {
+        let key = (self.context.tenant, A::KIND, id);
+        if let Some((version, contract_version, state)) = self.streams.get(&key) {
             let state = serde_json::from_str(state)?;
             return Ok(Some(Loaded { state, version: *version, contract_version: *contract_version }));
         }
-        load::<A>(&mut self.tx, self.context.tenant, id, true).await
+        let found = load::<A>(&mut self.tx, self.context.tenant, id, true).await?;
+        if found.is_none() {
+            self.absent.insert(key);
+        } else if self.absent.contains(&key) {
+            return Err(StoreError::collided());
+        }
+        Ok(found)
     }
 
     /// Sends a command to a stream, which it creates if there is none.

@@ -198,6 +198,28 @@ async fn units_that_create_the_same_streams_in_opposite_order_all_succeed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_on_a_streams_absence_is_decided_again_when_it_was_created_meanwhile() {
+    let world = World::new().await;
+    let id = new_account_id();
+    let tries = AtomicU32::new(0);
+    let outcome = world
+        .store
+        .transact(&Context::mesh(ACME), async |unit| {
+            let absent = unit.load::<Account>(id).await?.is_none();
+            if tries.fetch_add(1, Ordering::SeqCst) == 0 {
+                execute(&world.store, id, AccountCommand::Open("somebody's".into())).await?;
+            }
+            let command =
+                if absent { AccountCommand::Open("ours".into()) } else { AccountCommand::Deposit(1) };
+            unit.execute::<Account>(id, command).await
+        })
+        .await;
+    assert_eq!(outcome.unwrap().state.balance, 1);
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
+    assert_consistent(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_takes_a_name_comes_after_who_freed_it_also_when_it_waited_for_it() {
     let world = World::new().await;
     let old = open(&world.store, "slug").await;
