@@ -126,6 +126,7 @@ fn batch(after: i64) -> anyhow::Result<Vec<Envelope>> {
                 correlationid: event_store::new_id(),
                 causationid: None,
                 actorid: None,
+                impersonatorid: None,
                 organizationid: None,
                 traceparent: None,
                 data: RawValue::from_string(data)?,

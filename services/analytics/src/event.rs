@@ -19,8 +19,9 @@ pub async fn store(tx: &mut Tx, envelope: &Envelope) -> Result<(), StoreError> {
         "WITH stored AS ( \
              INSERT INTO event (tenant_id, event_id, source, event_type, subject, occurred_at, dataschema, \
              stream_version, log_position, partition_key, correlation_id, causation_id, actor_id, \
-             organization_id, traceparent, data) \
-             VALUES (es_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::json) \
+             impersonator_id, organization_id, traceparent, data) \
+             VALUES (es_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+             $16::text::json) \
              ON CONFLICT (tenant_id, event_id) DO NOTHING RETURNING seq, tenant_id \
          ) INSERT INTO event_pending (seq, tenant_id) SELECT seq, tenant_id FROM stored",
     )
@@ -36,6 +37,7 @@ pub async fn store(tx: &mut Tx, envelope: &Envelope) -> Result<(), StoreError> {
     .bind::<SqlUuid>(envelope.correlationid)
     .bind::<Nullable<SqlUuid>>(envelope.causationid)
     .bind::<Nullable<BigInt>>(envelope.actorid)
+    .bind::<Nullable<BigInt>>(envelope.impersonatorid)
     .bind::<Nullable<BigInt>>(envelope.organizationid)
     .bind::<Nullable<Text>>(envelope.traceparent.clone())
     .bind::<Text>(envelope.data.get().to_owned())
@@ -84,6 +86,8 @@ struct Row {
     #[diesel(sql_type = Nullable<BigInt>)]
     actor_id: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
+    impersonator_id: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
     organization_id: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
     traceparent: Option<String>,
@@ -128,6 +132,9 @@ pub struct EventView {
     /// The user who caused it; absent when the mesh itself did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actorid: Option<i64>,
+    /// The user who really called, when they did it as `actorid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impersonatorid: Option<i64>,
     /// The organization of the subject; absent in a personal workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organizationid: Option<i64>,
@@ -161,7 +168,7 @@ pub async fn list(
     let mut sql = Sql::composed(
         "SELECT p.position, e.tenant_id, e.event_id, e.source, e.event_type, e.subject, e.occurred_at, \
          e.dataschema, e.stream_version, e.log_position, e.partition_key, e.correlation_id, e.causation_id, \
-         e.actor_id, e.organization_id, e.traceparent, e.data::text AS data \
+         e.actor_id, e.impersonator_id, e.organization_id, e.traceparent, e.data::text AS data \
          FROM event_position p JOIN event e USING (seq) WHERE p.tenant_id = es_tenant() AND p.position > ",
     );
     sql.push_i64(after);
@@ -217,6 +224,7 @@ impl TryFrom<Row> for EventView {
             correlationid: row.correlation_id,
             causationid: row.causation_id,
             actorid: row.actor_id,
+            impersonatorid: row.impersonator_id,
             organizationid: row.organization_id,
             traceparent: row.traceparent,
             data: RawValue::from_string(row.data)?,

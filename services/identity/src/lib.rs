@@ -50,6 +50,7 @@ pub fn service() -> Service {
         .end()
         .routes(http::routes)
         .mesh_routes(http::mesh_routes)
+        .find("tenant", http::find::tenant)
         .find("user", http::find::user)
         .find("organization", http::find::organization)
         .find("membership", http::find::membership)

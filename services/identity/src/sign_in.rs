@@ -146,6 +146,12 @@ pub async fn tenant_of_host(store: &Store, host: &str) -> Result<TenantId, Store
     Ok(host_named(store, host).await?.unwrap_or(DEFAULT_TENANT))
 }
 
+/// Whether people may make accounts of their own in a tenant. The default one is open to all, as CVAT is; a company
+/// to addresses of the domains that it has named (ClearML's whitelist), and to nobody as long as there is none.
+pub async fn lets_register(store: &Store, tenant: TenantId, address: &str) -> Result<bool, StoreError> {
+    Ok(tenant == DEFAULT_TENANT || tenant_of_address(store, address).await? == Some(tenant))
+}
+
 async fn host_named(store: &Store, host: &str) -> Result<Option<TenantId>, StoreError> {
     named_tenant(store, host.split(['.', ':']).next().unwrap_or_default()).await
 }

@@ -39,7 +39,7 @@ const TRACEPARENT: &str = "traceparent";
 pub fn write(envelope: &Envelope) -> OwnedHeaders {
     // One scratch buffer for all that is not text yet: this runs once for every event that is sent.
     let scratch = &mut String::with_capacity(40);
-    let mut headers = OwnedHeaders::new_with_capacity(17);
+    let mut headers = OwnedHeaders::new_with_capacity(18);
     headers = put(headers, "ce_specversion", &envelope.specversion);
     headers = put(headers, "ce_id", display(scratch, &envelope.id));
     headers = put(headers, "ce_source", &envelope.source);
@@ -57,6 +57,9 @@ pub fn write(envelope: &Envelope) -> OwnedHeaders {
     }
     if let Some(actor) = &envelope.actorid {
         headers = put(headers, "ce_actorid", display(scratch, actor));
+    }
+    if let Some(impersonator) = &envelope.impersonatorid {
+        headers = put(headers, "ce_impersonatorid", display(scratch, impersonator));
     }
     if let Some(organization) = &envelope.organizationid {
         headers = put(headers, "ce_organizationid", display(scratch, organization));
@@ -113,6 +116,7 @@ fn parse<M: Message>(record: &M) -> Result<Envelope, RecordError> {
         correlationid: found.parsed("ce_correlationid")?,
         causationid: found.optional("ce_causationid")?,
         actorid: found.optional("ce_actorid")?,
+        impersonatorid: found.optional("ce_impersonatorid")?,
         organizationid: found.optional("ce_organizationid")?,
         traceparent: found.optional(TRACEPARENT)?,
         data: RawValue::from_string(data).map_err(RecordError::NotJson)?,
@@ -188,6 +192,7 @@ mod tests {
             correlationid: Uuid::from_u128(2),
             causationid: Some(Uuid::from_u128(3)),
             actorid: Some(-5),
+            impersonatorid: Some(9),
             organizationid: Some(6),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
             // Spaces and the order of keys must survive.
@@ -235,6 +240,7 @@ mod tests {
         let sent = Envelope {
             causationid: None,
             actorid: None,
+            impersonatorid: None,
             organizationid: None,
             traceparent: None,
             time: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),

@@ -46,6 +46,9 @@ pub struct Envelope {
     /// The user who caused it; absent when the mesh itself did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub actorid: Option<i64>,
+    /// The user who really called, when they did it as `actorid` (ClearML's impersonate-as and act-as).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub impersonatorid: Option<i64>,
     /// The organization that the subject belongs to; absent in a personal workspace.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub organizationid: Option<i64>,

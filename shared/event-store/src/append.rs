@@ -49,7 +49,7 @@ struct Events {
     schema_rev: Vec<i16>,
     data: Vec<String>,
     actor_id: Vec<Option<i64>>,
-    acting_for: Vec<Option<i64>>,
+    impersonator_id: Vec<Option<i64>>,
     correlation_id: Vec<Uuid>,
     occurred_at: Vec<DateTime<Utc>>,
 }
@@ -64,6 +64,7 @@ struct Contracts {
     data: Vec<String>,
     organization_id: Vec<Option<i64>>,
     actor_id: Vec<Option<i64>>,
+    impersonator_id: Vec<Option<i64>>,
     correlation_id: Vec<Uuid>,
     causation_id: Vec<Option<Uuid>>,
     traceparent: Vec<Option<String>>,
@@ -101,7 +102,7 @@ impl Buffer {
         events.schema_rev.push(A::EVENT_REV);
         events.data.push(data);
         events.actor_id.push(context.actor);
-        events.acting_for.push(context.acting_for);
+        events.impersonator_id.push(context.impersonator);
         events.correlation_id.push(context.correlation);
         events.occurred_at.push(at);
         Ok(())
@@ -128,6 +129,7 @@ impl Buffer {
         contracts.data.push(data);
         contracts.organization_id.push(organization_id);
         contracts.actor_id.push(context.actor);
+        contracts.impersonator_id.push(context.impersonator);
         contracts.correlation_id.push(context.correlation);
         contracts.causation_id.push(context.causation);
         contracts.traceparent.push(context.traceparent.clone());
@@ -170,7 +172,7 @@ WITH s AS (
         contract_version = excluded.contract_version, state_rev = excluded.state_rev, state = excluded.state
 ), e AS (
     INSERT INTO es_event (tenant_id, kind, stream_id, version, event_type, schema_rev, data, actor_id,
-        acting_for, correlation_id, occurred_at)
+        impersonator_id, correlation_id, occurred_at)
     SELECT $1, kind, id, version, type, rev, data::json, actor, acting, correlation, at
     FROM unnest($8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::smallint[], $13::text[],
         $14::bigint[], $15::bigint[], $16::uuid[], $17::timestamptz[]) WITH ORDINALITY
@@ -180,13 +182,13 @@ WITH s AS (
     INSERT INTO es_event_pending SELECT seq, $1 FROM e
 ), c AS (
     INSERT INTO es_contract (tenant_id, kind, stream_id, version, event_id, event_type, data,
-        organization_id, actor_id, correlation_id, causation_id, traceparent, occurred_at)
-    SELECT $1, kind, id, version, event_id, type, data::json, organization, actor, correlation, causation,
-        traceparent, at
+        organization_id, actor_id, impersonator_id, correlation_id, causation_id, traceparent, occurred_at)
+    SELECT $1, kind, id, version, event_id, type, data::json, organization, actor, impersonator, correlation,
+        causation, traceparent, at
     FROM unnest($18::text[], $19::bigint[], $20::bigint[], $21::uuid[], $22::text[], $23::text[],
-        $24::bigint[], $25::bigint[], $26::uuid[], $27::uuid[], $28::text[], $29::timestamptz[])
-        WITH ORDINALITY AS t (kind, id, version, event_id, type, data, organization, actor, correlation,
-        causation, traceparent, at, n)
+        $24::bigint[], $25::bigint[], $26::bigint[], $27::uuid[], $28::uuid[], $29::text[], $30::timestamptz[])
+        WITH ORDINALITY AS t (kind, id, version, event_id, type, data, organization, actor, impersonator,
+        correlation, causation, traceparent, at, n)
     ORDER BY n RETURNING seq
 )
 INSERT INTO es_contract_pending SELECT seq, $1 FROM c";
@@ -220,7 +222,7 @@ async fn write(tx: &mut Tx, tenant: TenantId, rows: Rows) -> Result<(), StoreErr
         .bind::<Array<SmallInt>>(e.schema_rev)
         .bind::<Array<Text>>(e.data)
         .bind::<Array<Nullable<BigInt>>>(e.actor_id)
-        .bind::<Array<Nullable<BigInt>>>(e.acting_for)
+        .bind::<Array<Nullable<BigInt>>>(e.impersonator_id)
         .bind::<Array<SqlUuid>>(e.correlation_id)
         .bind::<Array<Timestamptz>>(e.occurred_at)
         .bind::<Array<Text>>(c.kind)
@@ -231,6 +233,7 @@ async fn write(tx: &mut Tx, tenant: TenantId, rows: Rows) -> Result<(), StoreErr
         .bind::<Array<Text>>(c.data)
         .bind::<Array<Nullable<BigInt>>>(c.organization_id)
         .bind::<Array<Nullable<BigInt>>>(c.actor_id)
+        .bind::<Array<Nullable<BigInt>>>(c.impersonator_id)
         .bind::<Array<SqlUuid>>(c.correlation_id)
         .bind::<Array<Nullable<SqlUuid>>>(c.causation_id)
         .bind::<Array<Nullable<Text>>>(c.traceparent)

@@ -285,7 +285,7 @@ fn cause(envelope: &Envelope) -> Context {
     Context {
         tenant: envelope.tenantid,
         actor: envelope.actorid,
-        acting_for: None,
+        impersonator: envelope.impersonatorid,
         correlation: envelope.correlationid,
         causation: Some(envelope.id),
         traceparent: envelope.traceparent.clone(),

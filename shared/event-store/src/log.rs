@@ -55,6 +55,8 @@ struct Row {
     organization_id: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
     actor_id: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    impersonator_id: Option<i64>,
     #[diesel(sql_type = SqlUuid)]
     correlation_id: Uuid,
     #[diesel(sql_type = Nullable<SqlUuid>)]
@@ -86,7 +88,7 @@ pub async fn head(store: &Store, log: &'static str) -> Result<i64, StoreError> {
 macro_rules! rows {
     () => {
         "SELECT p.position, c.tenant_id, c.kind, c.stream_id, c.version, c.event_id, c.event_type, \
-         c.data::text AS data, c.organization_id, c.actor_id, c.correlation_id, c.causation_id, \
+         c.data::text AS data, c.organization_id, c.actor_id, c.impersonator_id, c.correlation_id, c.causation_id, \
          c.traceparent, c.occurred_at FROM es_contract_position p \
          CROSS JOIN LATERAL (SELECT * FROM es_contract WHERE seq = p.seq OFFSET 0) c "
     };
@@ -214,6 +216,7 @@ impl Row {
             correlationid: self.correlation_id,
             causationid: self.causation_id,
             actorid: self.actor_id,
+            impersonatorid: self.impersonator_id,
             organizationid: self.organization_id,
             traceparent: self.traceparent,
             data: RawValue::from_string(self.data)?,

@@ -33,8 +33,8 @@ pub struct Context {
     pub tenant: TenantId,
     /// The user; `None` when the mesh itself acts.
     pub actor: Option<i64>,
-    /// The real user, when `actor` is one that somebody acts for.
-    pub acting_for: Option<i64>,
+    /// Who really called, when they do it as `actor`.
+    pub impersonator: Option<i64>,
     /// The request that began the chain.
     pub correlation: Uuid,
     /// The foreign event that is being answered.
@@ -49,7 +49,7 @@ impl Context {
         Self {
             tenant,
             actor: None,
-            acting_for: None,
+            impersonator: None,
             correlation: new_id(),
             causation: None,
             traceparent: None,

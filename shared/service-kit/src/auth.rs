@@ -79,7 +79,7 @@ pub struct Principal {
     pub session: Option<i64>,
     /// The real user, when somebody acts for `sub`.
     #[serde(rename = "act", skip_serializing_if = "Option::is_none", default)]
-    pub acting_for: Option<i64>,
+    pub impersonator: Option<i64>,
 }
 
 impl Principal {
@@ -125,7 +125,7 @@ impl Caller {
         Context {
             tenant: self.tenant(),
             actor: Some(self.user_id()),
-            acting_for: self.principal.acting_for,
+            impersonator: self.principal.impersonator,
             correlation: self.request_id,
             causation: None,
             traceparent: telemetry::traceparent(),

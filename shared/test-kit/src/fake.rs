@@ -189,7 +189,7 @@ async fn exchange(_: PeerCaller, node: web::Data<Node>, request: web::Json<Excha
         operator: name == "operator",
         read_only: false,
         session: None,
-        acting_for: None,
+        impersonator: None,
     };
     let header = jsonwebtoken::Header {
         kid: Some("k".into()),

@@ -19,7 +19,7 @@ use crate::story::{caller, mesh, page_of, publish};
 async fn taken(mesh: &TestMesh, streams: &[(&str, i64, i64)]) {
     let store = &mesh.running.kit("analytics").unwrap().store;
     for (kind, id, version) in streams {
-        eventually(&format!("{kind} {id} at version {version}"), Duration::from_secs(10), async || {
+        eventually(&format!("{kind} {id} at version {version}"), Duration::from_secs(30), async || {
             let at = inbox::progress(store, "analytics.directory@1", fake::tenant(1), "identity", kind, *id);
             match at.await.unwrap() {
                 Progress::At(at) => (at >= *version).then_some(()),

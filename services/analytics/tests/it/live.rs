@@ -42,7 +42,7 @@ impl Stream {
                 self.text.push_str(std::str::from_utf8(&piece).unwrap());
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), read).await.expect("no frame in 10 s")
+        tokio::time::timeout(Duration::from_secs(30), read).await.expect("no frame in 30 s")
     }
 
     /// The next event: its cursor and itself.

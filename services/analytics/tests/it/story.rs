@@ -53,7 +53,7 @@ pub fn organization(members: &[(i64, &str)]) -> Vec<Value> {
 
 /// A page of `count` items, as soon as there are as many.
 pub async fn page_of(client: &Client, path: &str, count: usize) -> Value {
-    eventually(&format!("{count} items at {path}"), Duration::from_secs(10), async || {
+    eventually(&format!("{count} items at {path}"), Duration::from_secs(30), async || {
         let page = client.get(path).await.expect(200);
         (page["items"].as_array().unwrap().len() == count).then_some(page)
     })

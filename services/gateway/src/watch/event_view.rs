@@ -1,5 +1,6 @@
 //! What the page shows of one event and its way through the mesh.
 
+use contracts::Envelope;
 use service_kit::status::Status;
 
 use super::view::{Tone, short_name};
@@ -48,7 +49,7 @@ impl EventView {
             event_type: envelope.event_type.clone(),
             time: envelope.time.format("%H:%M:%S%.3f").to_string(),
             tenant: envelope.tenantid.to_string(),
-            actor: envelope.actorid.map_or_else(|| "the mesh itself".to_owned(), |id| format!("user {id}")),
+            actor: actor(envelope),
             position: envelope.position,
             version: envelope.streamversion,
             steps: steps(passing, seen, &service),
@@ -125,4 +126,12 @@ impl Way {
 
 fn duration(ms: i64) -> String {
     if ms < 1_000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1_000.0) }
+}
+
+fn actor(envelope: &Envelope) -> String {
+    match (envelope.actorid, envelope.impersonatorid) {
+        (None, _) => "the mesh itself".to_owned(),
+        (Some(actor), None) => format!("user {actor}"),
+        (Some(actor), Some(impersonator)) => format!("user {actor} (impersonated by user {impersonator})"),
+    }
 }

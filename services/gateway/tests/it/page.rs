@@ -73,7 +73,7 @@ async fn the_page_says_how_the_mesh_is() {
     assert!(page.text.contains("cargo run -- demo"), "an empty mesh says what to do");
     tell(&mesh, "analytics", status("analytics", 0, json!([])), json!([])).await;
     tell_all(&mesh, 4, json!([event(5)])).await;
-    let page = eventually("the page shows it", Duration::from_secs(5), async || {
+    let page = eventually("the page shows it", Duration::from_secs(30), async || {
         let page = operator(&mesh).get("/").await.text;
         page.contains("<h1>1 event on the way</h1>").then_some(page)
     })
@@ -98,7 +98,7 @@ async fn an_event_flows_by_and_its_way_is_timed() {
                 text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
             }
         };
-        tokio::time::timeout(Duration::from_secs(5), read)
+        tokio::time::timeout(Duration::from_secs(30), read)
             .await
             .unwrap_or_else(|_| panic!("no {what} in {text}"));
     };

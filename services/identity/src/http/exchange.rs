@@ -53,6 +53,6 @@ fn principal(signed_in: &SignedIn, now: i64) -> Principal {
         operator: account.operator,
         read_only: false,
         session: session.as_ref().map(|session| session.id),
-        acting_for: session.as_ref().and_then(|session| session.real_user()).map(|real| real.user_id),
+        impersonator: session.as_ref().and_then(|session| session.real_user()).map(|real| real.user_id),
     }
 }

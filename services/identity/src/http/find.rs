@@ -4,11 +4,19 @@ use event_store::{StoreError, Tx};
 use futures::future::BoxFuture;
 use service_kit::directory;
 
-use crate::projections::{accounts, memberships};
+use crate::projections::{accounts, memberships, tenants};
 
 /// A user by name.
 pub fn user<'a>(tx: &'a mut Tx, name: &'a str) -> BoxFuture<'a, Result<Option<i64>, StoreError>> {
     Box::pin(async move { Ok(accounts::find_by_username(tx, name).await?.map(|account| account.id)) })
+}
+
+/// The tenant itself, by its id or name.
+pub fn tenant<'a>(tx: &'a mut Tx, name: &'a str) -> BoxFuture<'a, Result<Option<i64>, StoreError>> {
+    Box::pin(async move {
+        let own = tenants::own(tx).await?;
+        Ok(own.filter(|own| own.name == name || name.parse() == Ok(own.tenant())).map(|own| own.id))
+    })
 }
 
 /// An organization by slug.

@@ -57,17 +57,22 @@ pub struct Registered {
 #[utoipa::path(tag = "auth", request_body = RegisterUser, security(()), responses(
     (status = 201, description = "Registered", body = Registered),
     (status = 400, description = "A field is not good, or there is an Idempotency-Key"),
-    (status = 403, description = "The tenant has no seat left"),
+    (status = 403, description = "The tenant has no seat left, or lets nobody of this address in"),
 ))]
 #[post("/api/auth/register")]
 pub async fn register_user(kit: web::Data<Kit>, request: HttpRequest, write: Write<RegisterUser>) -> Answer {
     let body = write.without_key()?.body;
     check(&body)?;
+    let tenant = sign_in::tenant_of_host(&kit.store, auth::host(&request)).await?;
+    if !sign_in::lets_register(&kit.store, tenant, &body.email).await? {
+        let text = "Only people with an e-mail address of this company can register here.";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "registration_closed", text));
+    }
     let hash = passwords::hash(body.password1.clone()).await?;
     let context = Context {
         correlation: auth::request_id(&request),
         traceparent: telemetry::traceparent(),
-        ..Context::mesh(sign_in::tenant_of_host(&kit.store, auth::host(&request)).await?)
+        ..Context::mesh(tenant)
     };
     let secrets = SessionSecrets::new()?;
     let seat = seats::take(&kit, context.tenant).await?;

@@ -129,7 +129,7 @@ fn context_of(request: &HttpRequest, signed_in: &SignedIn) -> Context {
     Context {
         tenant: signed_in.tenant,
         actor: Some(signed_in.account.id),
-        acting_for: None,
+        impersonator: None,
         correlation: auth::request_id(request),
         causation: None,
         traceparent: telemetry::traceparent(),

@@ -202,7 +202,14 @@ async fn an_address_finds_its_tenant_by_its_domain() {
         "username": "carol", "email": "carol@acme.example", "password1": password, "password2": password,
     });
     let at_acme = mesh.anonymous().with("host", "acme.example.com");
-    at_acme.post("/api/auth/register", body).await.expect(201);
+    at_acme.post("/api/auth/register", body.clone()).await.expect(201);
+    // A stranger does not come in by the company's host, nor by what is not yet the company's domain.
+    for (username, email) in [("mallory", "mallory@elsewhere.example"), ("dora", "dora@other.acme.example")] {
+        let mut body = body.clone();
+        (body["username"], body["email"]) = (json!(username), json!(email));
+        let refused = at_acme.post("/api/auth/register", body).await.expect(403);
+        assert!(refused["detail"].as_str().unwrap().contains("address of this company"), "{refused}");
+    }
     let by_address = json!({ "email": "Carol@ACME.example", "password": password });
     mesh.anonymous().post("/api/auth/login", by_address).await.expect(200);
     mesh.anonymous().basic("carol@acme.example", password).get("/api/users/self").await.expect(200);

@@ -16,7 +16,7 @@ fn services() -> Vec<service_kit::Service> {
 
 /// Waits until a client is nobody: a revocation takes the way through the log.
 async fn refused(client: &test_kit::Client) {
-    test_kit::eventually("a revoked credential is refused", std::time::Duration::from_secs(5), async || {
+    test_kit::eventually("a revoked credential is refused", std::time::Duration::from_secs(30), async || {
         (client.get("/api/users/self").await.status == 401).then_some(())
     })
     .await;

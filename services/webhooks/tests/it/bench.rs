@@ -151,6 +151,7 @@ impl Bench {
             correlationid: event_store::new_id(),
             causationid: None,
             actorid: Some(USER),
+            impersonatorid: None,
             organizationid: Some(ORGANIZATION),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
             data: RawValue::from_string(serde_json::to_string(event).unwrap()).unwrap(),
@@ -160,7 +161,7 @@ impl Bench {
     /// Waits until a webhook has so many recorded attempts; the oldest comes first.
     pub async fn deliveries(&self, webhook_id: i64, count: usize) -> Vec<Delivery> {
         let what = format!("{count} deliveries of webhook {webhook_id}");
-        test_kit::eventually(&what, std::time::Duration::from_secs(15), async || {
+        test_kit::eventually(&what, std::time::Duration::from_secs(30), async || {
             let found = self.recorded(webhook_id).await;
             (found.len() >= count).then_some(found)
         })
@@ -184,7 +185,7 @@ impl Bench {
 
     /// Waits until nothing is queued any more.
     pub async fn idle(&self) {
-        test_kit::eventually("an empty queue", std::time::Duration::from_secs(5), async || {
+        test_kit::eventually("an empty queue", std::time::Duration::from_secs(30), async || {
             event_store::jobs::next_due_in(self.store(), "deliver").await.unwrap().is_none().then_some(())
         })
         .await;

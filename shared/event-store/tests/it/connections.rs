@@ -84,7 +84,7 @@ async fn a_session_that_is_killed_while_its_statement_runs_or_commits_says_so() 
     // The first sleeps in its COMMIT; the second waits for the stream.
     let (first, second) = (deposit_once(&world.store, id, "first"), deposit_once(&world.store, id, "second"));
     let kill = async {
-        eventually("one commits and one waits", Duration::from_secs(5), async || {
+        eventually("one commits and one waits", Duration::from_secs(30), async || {
             let busy = "SELECT count(DISTINCT wait_event) FROM pg_stat_activity \
                         WHERE datname = current_database() AND wait_event IN ('PgSleep', 'transactionid')";
             (world.number(busy).await == 2).then_some(())

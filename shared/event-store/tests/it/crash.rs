@@ -77,7 +77,7 @@ async fn play(world: &World, part: &str, death: Death) -> Said {
     let (said, signal) = tokio::time::timeout(Duration::from_secs(30), watched).await.unwrap().unwrap();
     assert_eq!(signal, Some(9), "{part} did not come to {death:?}");
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'child' AND datname = current_database()";
-    eventually("its sessions end", Duration::from_secs(5), async || {
+    eventually("its sessions end", Duration::from_secs(30), async || {
         (world.number(sessions).await == 0).then_some(())
     })
     .await;
@@ -210,11 +210,11 @@ async fn a_rebuild_killed_before_its_swap_leaves_the_live_table_and_the_next_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lease_of_a_killed_process_is_free_within_a_second() {
+async fn the_lease_of_a_killed_process_is_free_at_once() {
     let world = World::new().await;
     play(&world, "lease", Death::After(1, Duration::ZERO)).await;
     let began = Instant::now();
     let lease = Lease::acquire(&world.store, "publisher", "heir").await.unwrap();
     assert_eq!(lease.fence, 2);
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(began.elapsed() < Duration::from_secs(5));
 }

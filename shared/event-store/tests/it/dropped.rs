@@ -78,7 +78,7 @@ async fn every_place_of_a_transaction(world: &World, store: Store) {
             began.elapsed()
         );
 
-        eventually("no transaction of the dropped future is open", Duration::from_secs(1), async || {
+        eventually("no transaction of the dropped future is open", Duration::from_secs(30), async || {
             (world.number(LEFT_OPEN).await == 0).then_some(())
         })
         .await;
@@ -113,7 +113,7 @@ async fn a_dropped_future_that_waited_for_a_lock_does_not_wait_on() {
     let deposit = crate::world::execute(&world.store, id, AccountCommand::Deposit(1));
     assert!(tokio::time::timeout(Duration::from_millis(100), deposit).await.is_err(), "it did not wait");
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("nobody waits", Duration::from_secs(1), async || {
+    eventually("nobody waits", Duration::from_secs(30), async || {
         (world.number(waiting).await == 0).then_some(())
     })
     .await;

@@ -148,7 +148,7 @@ async fn a_unit_that_is_rolled_back_queues_nothing_and_one_that_commits_wakes_a_
     assert_eq!(world.number("SELECT count(*) FROM es_job").await, 0);
     let woken = world.store.wake().on_queued();
     enqueue(&world.store, ACME, 1, 0).await;
-    tokio::time::timeout(Duration::from_secs(1), woken).await.expect("nobody was woken");
+    tokio::time::timeout(Duration::from_secs(10), woken).await.expect("nobody was woken");
 }
 
 #[tokio::test(flavor = "multi_thread")]

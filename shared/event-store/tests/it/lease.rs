@@ -23,7 +23,7 @@ async fn of_two_who_want_a_lease_one_has_it_until_it_lets_go() {
     assert_eq!((first.fence, free.fence), (1, 1));
     let fence = first.fence;
     drop(first);
-    let second = tokio::time::timeout(Duration::from_secs(1), second).await.unwrap().unwrap();
+    let second = tokio::time::timeout(Duration::from_secs(10), second).await.unwrap().unwrap();
     assert!(second.fence > fence);
     assert_eq!(world.rows("SELECT owner FROM es_lease WHERE name = 'publisher'").await[0]["owner"], "second");
 }
@@ -69,7 +69,7 @@ async fn a_dead_owner_is_replaced_within_a_second_and_what_it_still_writes_is_re
     let ((second, delay), ()) = join(replaced, killed).await;
     assert!(delay < Duration::from_millis(1_100), "{delay:?}");
     let lost =
-        tokio::time::timeout(Duration::from_secs(3), first.lost()).await.expect("it never heard of it");
+        tokio::time::timeout(Duration::from_secs(30), first.lost()).await.expect("it never heard of it");
     assert!(lost.is_unavailable(), "{lost:?}");
 
     let late = move_checkpoint(&world.store, "publisher", first.fence, 20).await;

@@ -121,7 +121,7 @@ async fn a_swap_waits_for_an_append_that_has_written_the_read_model_and_takes_it
     let rebuild = world.store.rebuild("accounts");
     let commit = async {
         let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'accounts'::regclass AND NOT granted";
-        eventually("the rebuild waits for the append", Duration::from_secs(5), async || {
+        eventually("the rebuild waits for the append", Duration::from_secs(30), async || {
             (world.number(waiting).await == 1).then_some(())
         })
         .await;
@@ -161,7 +161,7 @@ async fn an_append_that_arrives_during_a_swap_waits_and_writes_the_new_table() {
     let locks = async |what: &str, count: i64| {
         let question =
             format!("SELECT count(*) FROM pg_locks WHERE relation = {} AND {what}", table_id(&world).await);
-        eventually(what, Duration::from_secs(5), async || {
+        eventually(what, Duration::from_secs(30), async || {
             (world.number(&question).await == count).then_some(())
         })
         .await;

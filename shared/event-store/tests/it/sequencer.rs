@@ -106,7 +106,7 @@ async fn a_listener_that_lost_its_connection_listens_again() {
     running.spawn(sequencer::listen(follower.clone()));
     let mut numbered = follower.wake().follow();
     // It says so itself, once it listens.
-    tokio::time::timeout(Duration::from_secs(5), numbered.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(30), numbered.changed()).await.unwrap().unwrap();
     world
         .admin_does(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -114,14 +114,14 @@ async fn a_listener_that_lost_its_connection_listens_again() {
         )
         .await;
     numbered.mark_unchanged();
-    tokio::time::timeout(Duration::from_secs(5), numbered.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(30), numbered.changed()).await.unwrap().unwrap();
     let heard = async {
         numbered.mark_unchanged();
         open(&world.store, "alice").await;
         sequencer::drain(&world.store, &[CONTRACTS]).await.unwrap();
         numbered.changed().await
     };
-    tokio::time::timeout(Duration::from_secs(5), heard).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(30), heard).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

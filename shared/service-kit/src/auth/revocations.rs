@@ -45,7 +45,7 @@ impl Revocations {
         }
         let Ok(seen) = self.seen.lock() else { return true };
         let session = principal.session.map(Who::Session);
-        let users = [Some(principal.user_id()), principal.acting_for].into_iter().flatten().map(Who::User);
+        let users = [Some(principal.user_id()), principal.impersonator].into_iter().flatten().map(Who::User);
         session.into_iter().chain(users).any(|who| {
             seen.get(&(principal.tenant, who)).is_some_and(|(revoked_at, _)| *revoked_at > position)
         })

@@ -72,7 +72,7 @@ impl Call {
         Ok(Context {
             tenant,
             actor: Some(who.user_id),
-            acting_for: who.real_user.map(|real| real.user_id),
+            impersonator: who.real_user.map(|real| real.user_id),
             correlation: self.correlation,
             causation: None,
             traceparent: telemetry::traceparent(),
@@ -198,7 +198,7 @@ async fn authenticate(kit: &Kit, request: &HttpRequest) -> Result<(Credential, P
 
 /// Who shows a token that was made for them by somebody else is that somebody, acting.
 async fn real_user_of(kit: &Kit, caller: Who, principal: &Principal) -> Result<Who, Fault> {
-    let (Some(session), Some(_)) = (principal.session, principal.acting_for) else { return Ok(caller) };
+    let (Some(session), Some(_)) = (principal.session, principal.impersonator) else { return Ok(caller) };
     let mut tx = kit.store.database().tenant(caller.tenant).await?;
     let session = crate::projections::sessions::find(&mut tx, session).await?;
     tx.commit().await?;
@@ -214,7 +214,7 @@ async fn become_user(
     target: &str,
     acting: bool,
 ) -> Result<Who, Fault> {
-    if !caller.role.is_admin() || principal.acting_for.is_some() {
+    if !caller.role.is_admin() || principal.impersonator.is_some() {
         return Err(fault::IMPERSONATION.because("impersonation not allowed").with("role", caller.role));
     }
     let unknown = || fault::IMPERSONATION.because("unknown user");

@@ -92,7 +92,7 @@ async fn the_real_caller_stands_in_every_event() {
         #[diesel(sql_type = Nullable<BigInt>)]
         actor_id: Option<i64>,
         #[diesel(sql_type = Nullable<BigInt>)]
-        acting_for: Option<i64>,
+        impersonator_id: Option<i64>,
     }
     let mesh = mesh().await;
     let acme = company(&mesh, "Acme").await;
@@ -109,8 +109,10 @@ async fn the_real_caller_stands_in_every_event() {
     let store = &mesh.running.kit("identity").unwrap().store;
     let mut tx = store.database().kernel().await.unwrap();
     let rows: Vec<Row> = Sql::fixed(
-        "SELECT kind || '.' || event_type AS event_type, actor_id, acting_for FROM es_event \
-         WHERE actor_id = $1 OR acting_for IS NOT NULL ORDER BY seq",
+        "(SELECT kind || '.' || event_type AS event_type, actor_id, impersonator_id FROM es_event \
+          WHERE actor_id = $1 OR impersonator_id IS NOT NULL ORDER BY seq) UNION ALL \
+         (SELECT event_type, actor_id, impersonator_id FROM es_contract \
+          WHERE actor_id = $1 OR impersonator_id IS NOT NULL ORDER BY seq)",
     )
     .bind::<BigInt>(supervisor.unwrap())
     .load(&mut *tx)
@@ -118,7 +120,7 @@ async fn the_real_caller_stands_in_every_event() {
     .unwrap();
     tx.commit().await.unwrap();
     let seen: Vec<_> =
-        rows.iter().map(|row| (row.event_type.as_str(), row.actor_id, row.acting_for)).collect();
+        rows.iter().map(|row| (row.event_type.as_str(), row.actor_id, row.impersonator_id)).collect();
     let wanted = [
         ("tenant.Created", supervisor, None),
         ("user.Registered", supervisor, None),
@@ -128,6 +130,8 @@ async fn the_real_caller_stands_in_every_event() {
         ("organization.Created", admin, supervisor),
     ];
     assert_eq!(seen[..wanted.len()], wanted, "{rows:?}");
+    let told = ("identity.organization_created.v1", admin, supervisor);
+    assert!(seen.contains(&told), "{rows:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

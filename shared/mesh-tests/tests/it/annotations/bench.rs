@@ -104,6 +104,7 @@ impl Bench {
             correlationid: event_store::new_id(),
             causationid: None,
             actorid: None,
+            impersonatorid: None,
             organizationid: None,
             traceparent: None,
             data: serde_json::value::to_raw_value(event).unwrap(),
