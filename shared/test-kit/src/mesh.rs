@@ -1,6 +1,7 @@
 //! Running services in the test's own process, on free ports, each with a database of its own.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use event_store::{Clock, DatabaseUrls};
 use service_kit::start::{Databases, Running, start};
@@ -20,6 +21,18 @@ pub struct TestMesh {
     /// Where the databases are, to start again on them.
     pub urls: HashMap<String, DatabaseUrls>,
     settings: Vec<(String, String)>,
+    /// Goes with the last mesh that was started on it.
+    folder: Option<Folder>,
+}
+
+/// A folder that is removed with this.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A mesh without pictures never made it.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl TestMesh {
@@ -37,19 +50,22 @@ impl TestMesh {
 
     /// Starts services with these settings on top of the tests' own.
     pub async fn start_with(services: Vec<Service>, mut settings: Vec<(String, String)>) -> Self {
+        let mut own = None;
         if !settings.iter().any(|(name, _)| name == "ANNOMESH_DATA") {
             // Pictures of its own; the same ones after a restart.
-            let folder =
-                std::env::temp_dir().join(format!("annomesh-test-{}", event_store::new_id().simple()));
-            settings.push(("ANNOMESH_DATA".to_owned(), folder.display().to_string()));
+            let name = format!("annomesh-test-{}", event_store::new_id().simple());
+            let folder = own.insert(Folder(std::env::temp_dir().join(name)));
+            settings.push(("ANNOMESH_DATA".to_owned(), folder.0.display().to_string()));
         }
-        Self::start_on(services, settings, HashMap::new()).await
+        let mesh = Self::start_on(services, settings, HashMap::new()).await;
+        Self { folder: own, ..mesh }
     }
 
     /// Stops the mesh and starts services again on the same databases and topics.
     pub async fn restart(self, services: Vec<Service>) -> Self {
         self.running.stop().await;
-        Self::start_on(services, self.settings, self.urls).await
+        let mesh = Self::start_on(services, self.settings, self.urls).await;
+        Self { folder: self.folder, ..mesh }
     }
 
     /// Starts services once more on the same databases: replicas of those that run.
@@ -89,7 +105,7 @@ impl TestMesh {
         let databases = Databases::Prepared(urls.clone());
         let running = start(config, clock.clone(), services, databases).await.unwrap();
         let url = format!("http://{}", running.config.http_address);
-        Self { running, clock, url, urls, settings }
+        Self { running, clock, url, urls, settings, folder: None }
     }
 
     /// A client that is nobody.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::domain::entitlement::{SEATS, STORAGE_BYTES};
 use crate::jobs::expire;
+use crate::quotas;
 use crate::quotas::places::{self, Places};
 use crate::quotas::reservations::{self, Wish};
 
@@ -42,10 +43,15 @@ pub async fn reserve(
     let request = request.into_inner();
     let wish = wish(peer.service, &request)?;
     let mut outcome = attempt(&kit, request.tenant, &wish).await?;
-    // The owner knows of a cap that is news here: the miss waits for the log.
-    if let (Outcome::Free, Some((kind, id))) = (&outcome, &request.basis)
+    // A miss waits for the log: the owner may know of a cap, or have given something back, that is news here.
+    let news = match &outcome {
+        Outcome::Promised(_) => None,
+        Outcome::Free => request.basis.as_ref().map(|(kind, id)| (kind.as_str(), *id)),
+        Outcome::Full { .. } => quotas::find(&wish.key).and_then(|quota| quota.level),
+    };
+    if let Some((kind, id)) = news
         && let Some(owner) = start::SERVICES.iter().find(|name| **name == wish.owner)
-        && kit.await_stream(request.tenant, owner, kind, *id).await?
+        && kit.await_stream(request.tenant, owner, kind, id).await?
     {
         outcome = attempt(&kit, request.tenant, &wish).await?;
     }
@@ -62,7 +68,7 @@ pub async fn reserve(
 fn wish(owner: String, request: &ReservationRequest) -> Result<Wish, Refusal> {
     let amount = request.amount.parse::<Decimal>().ok().filter(|amount| *amount > Decimal::ZERO);
     let amount = amount.ok_or_else(|| Refusal::field("amount", "A number above 0 is required."))?;
-    if crate::quotas::find(&request.key).is_none() {
+    if quotas::find(&request.key).is_none() {
         return Err(Refusal::field("key", format!("\"{}\" is nothing that can be reserved.", request.key)));
     }
     if !(1..=255).contains(&request.idempotency_key.len()) || request.idempotency_key.contains('\0') {
