@@ -269,6 +269,22 @@ async fn storage_is_capped_by_what_is_stored_and_promised() {
     reserve(&mesh, wish("storage_bytes", 400, "three")).await.unwrap();
     publish(&mesh, "media", &[stored(1, 600, place.id), stored(2, 0, None)]).await;
     limit_becomes(&mesh, "storage_bytes", json!("1000"), "0", "400").await;
+    // Who gives back and asks again at once is not told that it is still full.
+    let mut log = vec![stored(1, 600, place.id), stored(2, 0, None)];
+    for round in 0..10 {
+        let version = 3 + 2 * round;
+        log.push(stored(version, 600, None));
+        publish(&mesh, "media", &log).await;
+        limit_becomes(&mesh, "storage_bytes", json!("1000"), "600", "400").await;
+        log.push(stored(version + 1, 0, None));
+        publish(&mesh, "media", &log).await;
+        let wish = wish("storage_bytes", 600, &format!("again {round}"));
+        let media = peer(&mesh, "media");
+        let given = media.post("/internal/reservations", wish).await.expect(200);
+        let path =
+            format!("/internal/reservations/{}?tenant={}", given["id"].as_str().unwrap(), fake::tenant(1));
+        media.delete(&path).await.expect(204);
+    }
     mesh.running.stop().await;
 }
 
