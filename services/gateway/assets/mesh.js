@@ -2,7 +2,9 @@
 "use strict";
 
 const KEPT = 80;
+const KEPT_WAYS = 12;
 const list = document.getElementById("events");
+const ways = document.getElementById("ways");
 const link = document.getElementById("link");
 const filter = document.getElementById("filter");
 const pause = document.getElementById("pause");
@@ -59,6 +61,19 @@ function put(html) {
     item.classList.add("new");
     pulse(item.dataset.from);
   }
+}
+
+// A task's way grows in its place; a new one is put where its beginning says.
+function putWay(html) {
+  const item = parse(html).firstElementChild;
+  const present = document.getElementById(item.id);
+  if (present) {
+    if (present.outerHTML !== item.outerHTML) present.replaceWith(item);
+    return;
+  }
+  const older = [...ways.children].find((other) => Number(other.dataset.begun) < Number(item.dataset.begun));
+  ways.insertBefore(item, older ?? null);
+  while (ways.children.length > KEPT_WAYS) ways.lastElementChild.remove();
 }
 
 // One pulse along each arrow from the log that has grown.
@@ -121,6 +136,7 @@ function connect() {
   const source = new EventSource("/mesh/live");
   source.addEventListener("open", () => show("live", "live"));
   source.addEventListener("mesh", (event) => exchange(event.data));
+  source.addEventListener("way", (event) => putWay(event.data));
   source.addEventListener("event", (event) => arrive(event.data));
   source.addEventListener("error", async () => {
     show("lost", "reconnecting …");

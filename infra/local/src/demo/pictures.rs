@@ -112,8 +112,7 @@ impl Scene {
     /// On the same side of all three edges.
     fn is_in_sign(&self, x: f64, y: f64) -> bool {
         let [a, b, c] = self.sign;
-        let side =
-            |p: (f64, f64), q: (f64, f64)| (q.0 - p.0) * (y - p.1) - (q.1 - p.1) * (x - p.0) >= 0.0;
+        let side = |p: (f64, f64), q: (f64, f64)| (q.0 - p.0) * (y - p.1) - (q.1 - p.1) * (x - p.0) >= 0.0;
         side(a, b) && side(b, c) && side(c, a)
     }
 }

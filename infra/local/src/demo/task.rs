@@ -40,8 +40,10 @@ pub async fn play(story: &mut Story) -> anyhow::Result<()> {
         { "name": "sign", "type": "polygon" },
     ]);
     let (segment_size, overlap) = SEGMENT;
-    let body = json!({ "name": "streets", "labels": labels, "segment_size": segment_size, "overlap": overlap });
-    let change = story.change("create a task with three labels", Method::POST, "/api/tasks", Some(body)).await?;
+    let body =
+        json!({ "name": "streets", "labels": labels, "segment_size": segment_size, "overlap": overlap });
+    let change =
+        story.change("create a task with three labels", Method::POST, "/api/tasks", Some(body)).await?;
     let task = id(&change.answer)?;
     let fact = Fact::once("projects.task_created.v1", format!("task/{task}"));
     story.arrived(&change, Some(("create:task", task)), fact).await?;
@@ -63,7 +65,11 @@ pub async fn play(story: &mut Story) -> anyhow::Result<()> {
 async fn import(story: &mut Story, task: i64, pictures: &[Picture]) -> anyhow::Result<()> {
     let path = format!("/api/tasks/{task}/data/");
     let began = Instant::now();
-    story.client.exchange(Method::POST, &path, &[("upload-start", "")], vec![]).await.context("Upload-Start")?;
+    story
+        .client
+        .exchange(Method::POST, &path, &[("upload-start", "")], vec![])
+        .await
+        .context("Upload-Start")?;
     let files = pictures.iter().map(|picture| (picture.name.as_str(), &picture.bytes[..]));
     story.client.upload(&path, files).await.context("Upload-Multiple")?;
     done("upload them (Upload-Start, Upload-Multiple)", began.elapsed(), "", "")?;
@@ -141,12 +147,7 @@ async fn frames(story: &Story, task: i64, pictures: &[Picture]) -> anyhow::Resul
 }
 
 /// Marks in each picture what is drawn there, each picture in one job.
-async fn annotate(
-    story: &mut Story,
-    task: i64,
-    jobs: &[Job],
-    pictures: &[Picture],
-) -> anyhow::Result<()> {
+async fn annotate(story: &mut Story, task: i64, jobs: &[Job], pictures: &[Picture]) -> anyhow::Result<()> {
     let path = format!("/api/labels?task_id={task}");
     let answer = story.client.send(Method::GET, &path, None).await.context("the task's labels")?;
     let mut labels = BTreeMap::new();
@@ -194,7 +195,11 @@ async fn complete(story: &mut Story, task: i64, jobs: &[Job]) -> anyhow::Result<
     }
     let path = format!("/api/tasks/{task}");
     let answer = step(&story.client, "see that the task is completed", Method::GET, &path, None).await?;
-    ensure!(answer["status"] == "completed", "the task is {} although its jobs are completed", answer["status"]);
+    ensure!(
+        answer["status"] == "completed",
+        "the task is {} although its jobs are completed",
+        answer["status"]
+    );
     Ok(())
 }
 

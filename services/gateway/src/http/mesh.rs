@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::watch::event_view::EventView;
 use crate::watch::view::MeshView;
+use crate::watch::way_view::WayView;
 use crate::watch::{Look, Viewer, Watch, follow, publishers};
 
 /// How long a stream may be silent; also how often a silent stream's credential is looked at.
@@ -25,6 +26,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const GLANCE: Duration = Duration::from_secs(1);
 /// The page is brought up to date at most so often: faster than that nobody reads.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The newest events and ways that a page shows: whatever else has changed meanwhile nobody would see.
+const SHOWN: (usize, usize) = (80, 12);
 
 pub fn routes(config: &mut web::ServiceConfig) -> &mut web::ServiceConfig {
     config
@@ -48,6 +51,13 @@ struct EventItem {
     event: EventView,
     /// Whether it has just happened.
     fresh: bool,
+}
+
+/// One task's way.
+#[derive(Template)]
+#[template(path = "way.html")]
+struct WayItem {
+    way: WayView,
 }
 
 /// The parked streams, after a command about one.
@@ -116,7 +126,7 @@ fn rendered(template: &impl Template) -> Result<String, Refusal> {
     })
 }
 
-/// Streams the page's changes: `mesh` carries its parts, `event` one event.
+/// Streams the page's changes: `mesh` carries its parts, `way` one task's way, `event` one event.
 async fn live(request: HttpRequest, caller: Caller, node: web::Data<Node>) -> Answer {
     caller.require_operator()?;
     let watch = node.shared::<Watch>();
@@ -185,7 +195,11 @@ impl Live {
     fn frames(&mut self) -> Result<String, Refusal> {
         let seen = self.watch.seen();
         let mut frames = String::new();
-        for passing in seen.events.iter().filter(|passing| passing.serial > self.sent) {
+        for (way, _) in seen.ways.newest(SHOWN.1).into_iter().filter(|(_, serial)| *serial > self.sent) {
+            frames.push_str(&frame("way", &rendered(&WayItem { way: WayView::of(way, &seen) })?));
+        }
+        let newest = seen.events.iter().skip(seen.events.len().saturating_sub(SHOWN.0));
+        for passing in newest.filter(|passing| passing.serial > self.sent) {
             let item = EventItem { event: EventView::of(passing, &seen), fresh: passing.timed };
             frames.push_str(&frame("event", &rendered(&item)?));
         }
