@@ -127,7 +127,7 @@ impl Watch {
         seen.serial += 1;
         let serial = seen.serial;
         for envelope in events {
-            seen.ways.take(&envelope, timed, serial);
+            seen.ways.take(&envelope, timed);
             // Histories of several logs arrive one after the other; together they are shown by time.
             let place = seen.events.iter().rposition(|other| timed || other.envelope.time <= envelope.time);
             let passing = Passing { serial, envelope, timed, taken: BTreeMap::new() };
@@ -184,7 +184,7 @@ impl Seen {
                 })
             })
             .collect();
-        self.ways.reach(&reached, now, serial);
+        self.ways.reach(&reached, now);
     }
 }
 

@@ -19,54 +19,46 @@ const EARLY: usize = 512;
 /// All ways.
 #[derive(Default)]
 pub struct TaskWays {
-    ways: HashMap<TaskKey, Kept>,
+    ways: HashMap<TaskKey, TaskWay>,
     causes: HashMap<Uuid, TaskKey>,
     /// The ids in `causes`, the oldest first.
     order: VecDeque<Uuid>,
     early: VecDeque<(Uuid, DateTime<Utc>)>,
 }
 
-struct Kept {
-    way: TaskWay,
-    serial: u64,
-}
-
 impl TaskWays {
-    /// Takes in an event; `serial` marks the ways that change by it.
-    pub fn take(&mut self, envelope: &Envelope, timed: bool, serial: u64) {
+    /// Takes in an event; `timed` says that it happened while somebody looked.
+    pub fn take(&mut self, envelope: &Envelope, timed: bool) {
         if envelope.event_type == MessageDelivered::TYPE {
             if let Some(cause) = envelope.causationid {
-                self.delivered(cause, envelope.time, serial);
+                self.delivered(cause, envelope.time);
             }
             return;
         }
         let Some((key, told)) = told(envelope) else { return };
-        let new = || Kept { way: TaskWay::new(key, envelope.time), serial };
-        let kept = self.ways.entry(key).or_insert_with(new);
-        kept.way.take(envelope, told, timed);
-        kept.serial = serial;
+        let way = self.ways.entry(key).or_insert_with(|| TaskWay::new(key, envelope.time));
+        way.take(envelope, told, timed);
         self.remember(envelope.id, key);
         let (known, early): (VecDeque<_>, _) =
             self.early.drain(..).partition(|(cause, _)| *cause == envelope.id);
         self.early = early;
         for (cause, at) in known {
-            self.delivered(cause, at, serial);
+            self.delivered(cause, at);
         }
         if self.ways.len() > KEPT
-            && let Some(quiet) = self.ways.values().min_by_key(|kept| kept.way.changed)
+            && let Some(quiet) = self.ways.values().min_by_key(|way| way.changed)
         {
-            let quiet = quiet.way.key;
+            let quiet = quiet.key;
             self.ways.remove(&quiet);
         }
     }
 
     /// Counts a call with the task that it told about.
-    fn delivered(&mut self, cause: Uuid, at: DateTime<Utc>, serial: u64) {
+    fn delivered(&mut self, cause: Uuid, at: DateTime<Utc>) {
         match self.causes.get(&cause) {
             Some(key) => {
-                if let Some(kept) = self.ways.get_mut(key) {
-                    kept.way.calls.add(1, at);
-                    kept.serial = serial;
+                if let Some(way) = self.ways.get_mut(key) {
+                    way.calls.add(1, at);
                 }
             }
             None => {
@@ -88,26 +80,28 @@ impl TaskWays {
     }
 
     /// Notes how far everybody is.
-    pub fn reach(&mut self, reached: &[Reached<'_>], now: DateTime<Utc>, serial: u64) {
-        for kept in self.ways.values_mut() {
-            if kept.way.reach(reached, now) {
-                kept.serial = serial;
-            }
+    pub fn reach(&mut self, reached: &[Reached<'_>], now: DateTime<Utc>) {
+        for way in self.ways.values_mut() {
+            way.reach(reached, now);
         }
     }
 
-    /// The ways that began last, the newest last, with the serial of their last change.
-    pub fn newest(&self, count: usize) -> Vec<(&TaskWay, u64)> {
-        let mut ways: Vec<_> = self.ways.values().map(|kept| (&kept.way, kept.serial)).collect();
-        ways.sort_by_key(|(way, _)| (way.begun, way.key));
+    /// The ways that began last, the newest last. Left out is what was over before anybody looked and is known in
+    /// part only.
+    pub fn newest(&self, count: usize) -> Vec<&TaskWay> {
+        let worth = |way: &&TaskWay| way.created.is_some() || way.marks.values().any(|mark| mark.timed);
+        let mut ways: Vec<_> = self.ways.values().filter(worth).collect();
+        ways.sort_by_key(|way| (way.begun, way.key));
         ways.split_off(ways.len().saturating_sub(count))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::task_way::tests::{at, caused, created, event};
+    use super::super::task_way::tests::{caused, created, event};
     use super::*;
+    use contracts::event::Example;
+    use contracts::projects::{Task, TaskDeleted};
 
     fn delivered(position: i64, by: i64) -> Envelope {
         let event = event(
@@ -119,45 +113,41 @@ mod tests {
     }
 
     fn calls(ways: &TaskWays) -> Vec<i64> {
-        ways.newest(100).into_iter().map(|(way, _)| way.calls.number).collect()
+        ways.newest(100).into_iter().map(|way| way.calls.number).collect()
     }
 
     #[test]
     fn a_call_is_counted_with_the_task_that_it_told_about_even_when_it_is_read_first() {
         let mut ways = TaskWays::default();
-        ways.take(&delivered(1, 7), true, 1);
-        ways.take(&created(7, 10, 21), true, 2);
-        ways.take(&created(8, 20, 22), true, 3);
-        ways.take(&delivered(2, 8), true, 4);
-        ways.take(&delivered(3, 8), true, 5);
-        ways.take(&delivered(4, 99), true, 6);
+        ways.take(&delivered(1, 7), true);
+        ways.take(&created(7, 10, 21), true);
+        ways.take(&created(8, 20, 22), true);
+        ways.take(&delivered(2, 8), true);
+        ways.take(&delivered(3, 8), true);
+        ways.take(&delivered(4, 99), true);
         assert_eq!(calls(&ways), [1, 2]);
-        let serials: Vec<u64> = ways.newest(100).into_iter().map(|(_, serial)| serial).collect();
-        assert_eq!(serials, [2, 5]);
     }
 
     #[test]
     fn ways_and_what_is_remembered_for_them_stay_bounded() {
         let mut ways = TaskWays::default();
-        for n in 1..=10_000 {
-            ways.take(&created(n, n, n), true, 1);
-            ways.take(&delivered(n, -n), true, 1);
+        for n in 1..=5_000 {
+            ways.take(&created(n, n, n), true);
+            ways.take(&delivered(n, -n), true);
         }
         assert_eq!((ways.ways.len(), ways.causes.len(), ways.order.len()), (KEPT, CAUSES, CAUSES));
         assert_eq!(ways.early.len(), EARLY);
-        let newest: Vec<i64> = ways.newest(3).into_iter().map(|(way, _)| way.key.task).collect();
-        assert_eq!(newest, [9_998, 9_999, 10_000]);
+        let newest: Vec<i64> = ways.newest(3).into_iter().map(|way| way.key.task).collect();
+        assert_eq!(newest, [4_998, 4_999, 5_000]);
     }
 
     #[test]
-    fn only_ways_that_a_reader_moves_on_change() {
+    fn what_is_left_of_a_way_that_is_over_is_no_way() {
         let mut ways = TaskWays::default();
-        ways.take(&created(1, 10, 21), true, 1);
-        ways.take(&created(2, 20, 22), true, 2);
-        let reached = |position| Reached { service: "billing", source: "projects", position };
-        ways.reach(&[reached(1)], at(30), 3);
-        ways.reach(&[reached(2)], at(40), 4);
-        let serials: Vec<u64> = ways.newest(9).into_iter().map(|(_, serial)| serial).collect();
-        assert_eq!(serials, [3, 4]);
+        let deleted = |position| event(position, 10, &TaskDeleted { task: Task::example() });
+        ways.take(&deleted(5), false);
+        assert!(calls(&ways).is_empty());
+        ways.take(&deleted(6), true);
+        assert_eq!(calls(&ways), [0]);
     }
 }

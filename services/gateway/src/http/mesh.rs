@@ -1,5 +1,6 @@
 //! What the page of the mesh loads and sends; for operators.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use service_kit::{Answer, Caller, Node, Refusal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::domain::task_way::TaskKey;
 use crate::watch::event_view::EventView;
 use crate::watch::view::MeshView;
 use crate::watch::way_view::WayView;
@@ -139,6 +141,7 @@ async fn live(request: HttpRequest, caller: Caller, node: web::Data<Node>) -> An
         watch,
         sent: 0,
         parts: String::new(),
+        ways: HashMap::new(),
     };
     let body = stream::unfold((live, true), |(mut live, opening)| async move {
         // Headers alone would wait in a proxy's buffer until something happens.
@@ -165,6 +168,8 @@ struct Live {
     sent: u64,
     /// The parts as they were sent last.
     parts: String,
+    /// The ways that the page shows, as they were sent last.
+    ways: HashMap<TaskKey, String>,
 }
 
 impl Live {
@@ -195,9 +200,15 @@ impl Live {
     fn frames(&mut self) -> Result<String, Refusal> {
         let seen = self.watch.seen();
         let mut frames = String::new();
-        for (way, _) in seen.ways.newest(SHOWN.1).into_iter().filter(|(_, serial)| *serial > self.sent) {
-            frames.push_str(&frame("way", &rendered(&WayItem { way: WayView::of(way, &seen) })?));
+        let mut ways = HashMap::new();
+        for way in seen.ways.newest(SHOWN.1) {
+            let item = rendered(&WayItem { way: WayView::of(way, &seen) })?;
+            if self.ways.get(&way.key) != Some(&item) {
+                frames.push_str(&frame("way", &item));
+            }
+            ways.insert(way.key, item);
         }
+        self.ways = ways;
         let newest = seen.events.iter().skip(seen.events.len().saturating_sub(SHOWN.0));
         for passing in newest.filter(|passing| passing.serial > self.sent) {
             let item = EventItem { event: EventView::of(passing, &seen), fresh: passing.timed };

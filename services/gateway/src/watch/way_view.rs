@@ -82,7 +82,8 @@ impl WayView {
         }
         if let Some((message, at)) = &way.failed {
             steps.made("media", "import refused", Tone::Bad, *at);
-            problem = format!("{message} Nothing of it was kept; the data may be sent again.");
+            let message = message.trim_end_matches('.');
+            problem = format!("{message}. Nothing of it was kept; the data may be sent again.");
         }
         match (way.finished, way.prepared) {
             (Some(at), _) => {
