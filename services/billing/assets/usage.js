@@ -14,9 +14,12 @@ const shapes = {
 const when = new Intl.DateTimeFormat(undefined, { ...shapes[span], timeZone: zone });
 
 const marks = new Intl.DateTimeFormat(undefined, {
-  ...{ hour: { hour: "2-digit", minute: "2-digit" }, day: { day: "numeric", month: "short" }, month: { month: "short", year: "2-digit" } }[span],
+  ...{ hour: { hour: "2-digit", minute: "2-digit" }, day: { day: "numeric", month: "short" }, month: { month: "short", year: "numeric" } }[span],
   timeZone: zone,
 });
+
+// `users` of one, `deliveries` of one.
+const one = (unit) => unit.replace(/ies$/, "y").replace(/s$/, "");
 
 // Units that are read best by their thousands: how many bytes one of them is, and what follows.
 const sizes = { bytes: [1, ""], "GB hours": [1e9, " hours"] };
@@ -34,7 +37,7 @@ function readable(value, unit) {
     return number.toLocaleString(undefined, { maximumFractionDigits: step ? digits : 0 }) + " " + units[step] + suffix;
   }
   const digits = Math.abs(number) < 1 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 2 };
-  return number.toLocaleString(undefined, digits) + (unit ? " " + unit : "");
+  return number.toLocaleString(undefined, digits) + (unit ? " " + (number === 1 ? one(unit) : unit) : "");
 }
 
 for (const data of document.querySelectorAll("data[data-unit]")) {
@@ -79,7 +82,7 @@ function draw(place, unit, items) {
       // The last bar needs room, too.
       scales: { x: { range: (_, low) => [low, Date.parse(items.at(-1).to) / 1000] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
       axes: [
-        { ...axis, space: 70, values: (_, times) => times.map((time) => marks.format(new Date(time * 1000))) },
+        { ...axis, space: 80, size: 34, values: (_, times) => times.map((time) => marks.format(new Date(time * 1000))) },
         { ...axis, size: longest, values: ticks, ...(whole && { incrs: steps }) },
       ],
       series: [{}, { points: { show: false }, stroke: accent, fill: accent + "55", width: 1, paths: uPlot.paths.bars({ size: [0.8, 40], align: 1 }) }],
@@ -107,7 +110,7 @@ async function show(card) {
     sum.textContent = readable(total, unit);
     const note = document.createElement("span");
     note.className = "muted";
-    note.textContent = adds === "true" ? " in all" : " in the last " + span;
+    note.textContent = " " + (adds === "true" ? "in all" : { hour: "this hour", day: "today", month: "this month" }[span]);
     sum.append(note);
     const place = card.querySelector(".plot");
     place.replaceChildren();
