@@ -28,6 +28,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const GLANCE: Duration = Duration::from_secs(1);
 /// The page is brought up to date at most so often: faster than that nobody reads.
 const PAUSE: Duration = Duration::from_millis(100);
+/// After so many bytes it has one pause more, so that a burst neither floods the page nor keeps the gateway busy.
+const PAUSE_BYTES: usize = 32 * 1024;
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The newest events and ways that a page shows: whatever else has changed meanwhile nobody would see.
 const SHOWN: (usize, usize) = (80, 12);
 
@@ -185,7 +189,8 @@ impl Live {
             let frames = self.frames().ok()?;
             if !frames.is_empty() {
                 // Whatever else happens meanwhile comes with the next frames.
-                tokio::time::sleep(PAUSE).await;
+                let pauses = u32::try_from(1 + frames.len() / PAUSE_BYTES).unwrap_or(u32::MAX);
+                tokio::time::sleep(PAUSE.saturating_mul(pauses).min(PAUSE_MAX)).await;
                 return Some(frames);
             }
             if Instant::now() >= deadline {

@@ -80,8 +80,12 @@ impl WayView {
             let what = format!("{} ready, {}", counted(frames, "frame"), size(bytes));
             steps.made("media", what, Tone::Good, at);
         }
+        if let Some(at) = way.cancelled {
+            steps.made("projects", "request cancelled", Tone::Good, at);
+        }
         if let Some((message, at)) = &way.failed {
-            steps.made("media", "import refused", Tone::Bad, *at);
+            let what = if way.cancelled.is_some() { "import stopped" } else { "import refused" };
+            steps.made("media", what, Tone::Bad, *at);
             let message = message.trim_end_matches('.');
             problem = format!("{message}. Nothing of it was kept; the data may be sent again.");
         }
