@@ -37,10 +37,11 @@ pub enum Command {
         #[arg(long, value_enum, value_name = "SERVICE", hide_possible_values = true)]
         only: Option<Only>,
     },
-    /// Play the first story against the running mesh, with latencies
+    /// Play the first story and the first task against the running mesh, with latencies
     ///
-    /// A project is created, changed and deleted; each change is followed to a webhook, whose signatures are
-    /// checked, and to analytics. Cleans up after itself.
+    /// A project is created, changed and deleted; then pictures are drawn, uploaded, cut into jobs, marked and
+    /// accepted. Each change is followed to a webhook, whose signatures are checked, and to analytics; at the end
+    /// billing says what was used. Cleans up after itself.
     Demo {
         /// The front door [default: that of the mesh which runs on the data folder]
         #[arg(long)]

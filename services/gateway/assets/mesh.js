@@ -2,12 +2,15 @@
 "use strict";
 
 const KEPT = 80;
+const KEPT_WAYS = 12;
 const list = document.getElementById("events");
+const ways = document.getElementById("ways");
 const link = document.getElementById("link");
 const filter = document.getElementById("filter");
 const pause = document.getElementById("pause");
+// Milliseconds between two looks at what has come.
+const PAUSE = 80;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
-let held = [];
 
 function show(state, text) {
   link.className = "link " + state;
@@ -38,27 +41,48 @@ function matches(item) {
   return !text || item.textContent.toLowerCase().includes(text);
 }
 
-function put(html) {
-  const item = parse(html).firstElementChild;
-  const present = document.getElementById(item.id);
-  item.hidden = !matches(item);
-  if (present) {
-    item.querySelector("details").open = present.querySelector("details").open;
-    const focused = present.contains(document.activeElement);
-    present.replaceWith(item);
-    if (focused) item.querySelector("summary").focus();
-    return;
+// Puts a bundle of events into the list. What is measured is measured once: each look at the layout costs.
+function put(bundle) {
+  const scrolled = list.scrollTop;
+  const height = scrolled > 0 ? list.scrollHeight : 0;
+  const sources = new Set();
+  let left = bundle.size;
+  for (const [id, html] of bundle) {
+    const present = document.getElementById(id);
+    // In a burst most would be pushed out by those that follow.
+    if (!present && left-- > KEPT) continue;
+    const item = parse(html).firstElementChild;
+    item.hidden = !matches(item);
+    if (present) {
+      item.querySelector("details").open = present.querySelector("details").open;
+      const focused = present.contains(document.activeElement);
+      present.replaceWith(item);
+      if (focused) item.querySelector("summary").focus();
+      continue;
+    }
+    list.prepend(item);
+    if ("fresh" in item.dataset) {
+      item.classList.add("new");
+      sources.add(item.dataset.from);
+    }
   }
-  const top = list.scrollTop;
-  const height = list.scrollHeight;
-  list.prepend(item);
   while (list.children.length > KEPT) list.lastElementChild.remove();
   // Whoever has scrolled down goes on reading where they were.
-  if (top > 0) list.scrollTop = top + list.scrollHeight - height;
-  if ("fresh" in item.dataset) {
-    item.classList.add("new");
-    pulse(item.dataset.from);
+  if (scrolled > 0) list.scrollTop = scrolled + list.scrollHeight - height;
+  sources.forEach(pulse);
+}
+
+// A task's way grows in its place; a new one is put where its beginning says.
+function putWay(html) {
+  const item = parse(html).firstElementChild;
+  const present = document.getElementById(item.id);
+  if (present) {
+    if (present.outerHTML !== item.outerHTML) present.replaceWith(item);
+    return;
   }
+  const older = [...ways.children].find((other) => Number(other.dataset.begun) < Number(item.dataset.begun));
+  ways.insertBefore(item, older ?? null);
+  while (ways.children.length > KEPT_WAYS) ways.lastElementChild.remove();
 }
 
 // One pulse along each arrow from the log that has grown.
@@ -91,21 +115,39 @@ function run(circle, path) {
   step(begin);
 }
 
-function arrive(html) {
-  if (pause.getAttribute("aria-pressed") === "true") {
-    held.push(html);
-    if (held.length > 4 * KEPT) held.shift();
-    pause.textContent = "Go on (" + held.length + ")";
-  } else {
-    put(html);
+const isPaused = () => pause.getAttribute("aria-pressed") === "true";
+
+// Whatever comes is shown a few times a second, each event and way once, however much comes.
+let due = 0;
+const waiting = { mesh: "", ways: new Map(), events: new Map() };
+
+function arrive(kind, html) {
+  if (kind === "mesh") waiting.mesh = html;
+  else waiting[kind].set(html.match(/id="([^"]*)"/)[1], html);
+  due ||= setTimeout(catchUp, PAUSE);
+}
+
+function catchUp() {
+  due = 0;
+  if (waiting.mesh) exchange(waiting.mesh);
+  waiting.mesh = "";
+  waiting.ways.forEach(putWay);
+  waiting.ways.clear();
+  if (isPaused()) {
+    // Only those that the list has room for.
+    const extra = waiting.events.size - KEPT;
+    if (extra > 0) [...waiting.events.keys()].slice(0, extra).forEach((id) => waiting.events.delete(id));
+    pause.textContent = waiting.events.size ? "Go on (" + waiting.events.size + ")" : "Go on";
+  } else if (waiting.events.size) {
+    put(waiting.events);
+    waiting.events.clear();
   }
 }
 
 pause.addEventListener("click", () => {
-  const paused = pause.getAttribute("aria-pressed") !== "true";
-  pause.setAttribute("aria-pressed", String(paused));
-  pause.textContent = paused ? "Go on" : "Pause";
-  if (!paused) held.splice(0).forEach(put);
+  pause.setAttribute("aria-pressed", String(!isPaused()));
+  pause.textContent = isPaused() ? "Go on" : "Pause";
+  catchUp();
 });
 
 filter.addEventListener("input", () => {
@@ -120,8 +162,9 @@ document.getElementById("sign-out").addEventListener("click", async () => {
 function connect() {
   const source = new EventSource("/mesh/live");
   source.addEventListener("open", () => show("live", "live"));
-  source.addEventListener("mesh", (event) => exchange(event.data));
-  source.addEventListener("event", (event) => arrive(event.data));
+  source.addEventListener("mesh", (event) => arrive("mesh", event.data));
+  source.addEventListener("way", (event) => arrive("ways", event.data));
+  source.addEventListener("event", (event) => arrive("events", event.data));
   source.addEventListener("error", async () => {
     show("lost", "reconnecting …");
     if (source.readyState !== EventSource.CLOSED) return;

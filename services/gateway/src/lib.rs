@@ -3,6 +3,7 @@
 use service_kit::Service;
 
 mod documents;
+mod domain;
 mod http;
 mod proxy;
 mod watch;

@@ -9,13 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use contracts::Envelope;
 use service_kit::start::SERVICES;
-use service_kit::status::Status;
+use service_kit::status::{ConsumerStatus as Consumer, Status};
 use tokio::sync::watch;
+
+use crate::domain::task_way::Reached;
+use crate::domain::task_ways::TaskWays;
 
 pub mod event_view;
 pub mod follow;
 pub mod picture;
 pub mod view;
+pub mod way_view;
 
 /// Events that are kept.
 pub const KEPT: usize = 200;
@@ -43,6 +47,8 @@ pub struct Seen {
     pub services: BTreeMap<&'static str, Look>,
     /// The newest last.
     pub events: VecDeque<Passing>,
+    /// The same events and earlier ones, task by task.
+    pub ways: TaskWays,
 }
 
 /// What the last look at a service showed.
@@ -121,6 +127,7 @@ impl Watch {
         seen.serial += 1;
         let serial = seen.serial;
         for envelope in events {
+            seen.ways.take(&envelope, timed);
             // Histories of several logs arrive one after the other; together they are shown by time.
             let place = seen.events.iter().rposition(|other| timed || other.envelope.time <= envelope.time);
             let passing = Passing { serial, envelope, timed, taken: BTreeMap::new() };
@@ -138,6 +145,7 @@ impl Watch {
         let mut seen = self.seen();
         seen.events.clear();
         seen.services.clear();
+        seen.ways = TaskWays::default();
     }
 
     fn announce(&self, seen: MutexGuard<'_, Seen>) {
@@ -165,6 +173,18 @@ impl Seen {
                 }
             }
         }
+        let statuses =
+            self.services.iter().filter_map(|(service, look)| Some((*service, &look.status()?.consumers)));
+        let reached: Vec<_> = statuses
+            .flat_map(|(service, consumers)| {
+                consumers.iter().map(move |Consumer { source, position, .. }| Reached {
+                    service,
+                    source,
+                    position: *position,
+                })
+            })
+            .collect();
+        self.ways.reach(&reached, now);
     }
 }
 

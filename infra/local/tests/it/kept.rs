@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A folder of one test, removed at its end.
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let folder =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
@@ -28,7 +28,7 @@ fn start(data: &std::path::Path) -> std::process::Output {
     annomesh(data).env("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none").output().unwrap()
 }
 
-fn annomesh(data: &std::path::Path) -> Command {
+pub fn annomesh(data: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annomesh"));
     command.env_clear().env("ANNOMESH_DATA", data);
     command.env("HTTP_ADDRESS", "127.0.0.1:0").env("MESH_ADDRESS", "127.0.0.1:0");

@@ -76,6 +76,8 @@ struct LimitRow {
     reserved: String,
     /// Used and promised.
     taken: String,
+    /// What the limit leaves.
+    left: Option<String>,
     cap: Option<String>,
     hard: bool,
 }
@@ -181,13 +183,17 @@ fn choice(tenant: &Tenant) -> TenantChoice {
 
 fn row(limit: &Limit, tenant: Option<String>) -> LimitRow {
     let decimal = |text: &str| text.parse::<Decimal>().unwrap_or_default();
+    let taken = decimal(&limit.used) + decimal(&limit.reserved);
+    // A limit may be set to less than is used already.
+    let left = |cap: &String| (decimal(cap) - taken).max(Decimal::ZERO).normalize().to_string();
     LimitRow {
         tenant: tenant.unwrap_or_else(|| limit.tenant.to_string()),
         title: quotas::find(limit.key).map_or(limit.key, |quota| quota.title),
         unit: limit.unit,
         used: limit.used.clone(),
         reserved: limit.reserved.clone(),
-        taken: (decimal(&limit.used) + decimal(&limit.reserved)).normalize().to_string(),
+        taken: taken.normalize().to_string(),
+        left: limit.limit.as_ref().map(left),
         cap: limit.limit.clone(),
         hard: limit.hard,
     }

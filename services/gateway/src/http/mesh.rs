@@ -1,5 +1,6 @@
 //! What the page of the mesh loads and sends; for operators.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use service_kit::{Answer, Caller, Node, Refusal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::domain::task_way::TaskKey;
 use crate::watch::event_view::EventView;
 use crate::watch::view::MeshView;
+use crate::watch::way_view::WayView;
 use crate::watch::{Look, Viewer, Watch, follow, publishers};
 
 /// How long a stream may be silent; also how often a silent stream's credential is looked at.
@@ -25,6 +28,12 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const GLANCE: Duration = Duration::from_secs(1);
 /// The page is brought up to date at most so often: faster than that nobody reads.
 const PAUSE: Duration = Duration::from_millis(100);
+/// After so many bytes it has one pause more, so that a burst neither floods the page nor keeps the gateway busy.
+const PAUSE_BYTES: usize = 32 * 1024;
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The newest events and ways that a page shows: whatever else has changed meanwhile nobody would see.
+const SHOWN: (usize, usize) = (80, 12);
 
 pub fn routes(config: &mut web::ServiceConfig) -> &mut web::ServiceConfig {
     config
@@ -48,6 +57,13 @@ struct EventItem {
     event: EventView,
     /// Whether it has just happened.
     fresh: bool,
+}
+
+/// One task's way.
+#[derive(Template)]
+#[template(path = "way.html")]
+struct WayItem {
+    way: WayView,
 }
 
 /// The parked streams, after a command about one.
@@ -116,7 +132,7 @@ fn rendered(template: &impl Template) -> Result<String, Refusal> {
     })
 }
 
-/// Streams the page's changes: `mesh` carries its parts, `event` one event.
+/// Streams the page's changes: `mesh` carries its parts, `way` one task's way, `event` one event.
 async fn live(request: HttpRequest, caller: Caller, node: web::Data<Node>) -> Answer {
     caller.require_operator()?;
     let watch = node.shared::<Watch>();
@@ -129,6 +145,7 @@ async fn live(request: HttpRequest, caller: Caller, node: web::Data<Node>) -> An
         watch,
         sent: 0,
         parts: String::new(),
+        ways: HashMap::new(),
     };
     let body = stream::unfold((live, true), |(mut live, opening)| async move {
         // Headers alone would wait in a proxy's buffer until something happens.
@@ -155,6 +172,8 @@ struct Live {
     sent: u64,
     /// The parts as they were sent last.
     parts: String,
+    /// The ways that the page shows, as they were sent last.
+    ways: HashMap<TaskKey, String>,
 }
 
 impl Live {
@@ -170,7 +189,8 @@ impl Live {
             let frames = self.frames().ok()?;
             if !frames.is_empty() {
                 // Whatever else happens meanwhile comes with the next frames.
-                tokio::time::sleep(PAUSE).await;
+                let pauses = u32::try_from(1 + frames.len() / PAUSE_BYTES).unwrap_or(u32::MAX);
+                tokio::time::sleep(PAUSE.saturating_mul(pauses).min(PAUSE_MAX)).await;
                 return Some(frames);
             }
             if Instant::now() >= deadline {
@@ -185,7 +205,17 @@ impl Live {
     fn frames(&mut self) -> Result<String, Refusal> {
         let seen = self.watch.seen();
         let mut frames = String::new();
-        for passing in seen.events.iter().filter(|passing| passing.serial > self.sent) {
+        let mut ways = HashMap::new();
+        for way in seen.ways.newest(SHOWN.1) {
+            let item = rendered(&WayItem { way: WayView::of(way, &seen) })?;
+            if self.ways.get(&way.key) != Some(&item) {
+                frames.push_str(&frame("way", &item));
+            }
+            ways.insert(way.key, item);
+        }
+        self.ways = ways;
+        let newest = seen.events.iter().skip(seen.events.len().saturating_sub(SHOWN.0));
+        for passing in newest.filter(|passing| passing.serial > self.sent) {
             let item = EventItem { event: EventView::of(passing, &seen), fresh: passing.timed };
             frames.push_str(&frame("event", &rendered(&item)?));
         }

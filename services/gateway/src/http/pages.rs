@@ -37,6 +37,8 @@ struct MessagePage {
     text: &'static str,
     /// Whether trying again in a moment helps.
     again: bool,
+    /// Whether the page of usage may be what they are looking for.
+    usage: bool,
 }
 
 async fn mesh_page(caller: Result<Caller, Refusal>, node: web::Data<Node>) -> HttpResponse {
@@ -49,8 +51,9 @@ async fn mesh_page(caller: Result<Caller, Refusal>, node: web::Data<Node>) -> Ht
         let page = MessagePage {
             title: "This page is for operators",
             text: "It shows the mesh of all tenants. You are signed in, but not as an operator of this deployment. \
-                   The API is open to you at /api and /v1; what your company uses is shown at /usage.",
+                   The API is open to you at /api and /v1.",
             again: false,
+            usage: true,
         };
         return render(StatusCode::FORBIDDEN, &page);
     }
@@ -79,6 +82,7 @@ fn sorry(refusal: &Refusal) -> HttpResponse {
         text: "Whether you may see this page cannot be found out at the moment: identity does not answer. \
                This page tries again by itself.",
         again: true,
+        usage: false,
     };
     render(refusal.status, &page)
 }

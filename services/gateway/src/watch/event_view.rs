@@ -124,7 +124,8 @@ impl Way {
     }
 }
 
-fn duration(ms: i64) -> String {
+/// `12 ms`, `1.2 s`.
+pub fn duration(ms: i64) -> String {
     if ms < 1_000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1_000.0) }
 }
 

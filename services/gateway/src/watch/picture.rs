@@ -47,6 +47,8 @@ pub fn places(shape: &Shape, count: usize) -> Vec<(f64, f64)> {
                 middle => {
                     let (row, nth) = ((middle - 1) % 2, (middle - 1) / 2);
                     let part = (nth + 1) as f64 / (rows[row] + 1) as f64;
+                    // Further apart than evenly: there must be room for an arrow between neighbours.
+                    let part = if shape.upright { part } else { 0.5 + (part - 0.5) * 1.25 };
                     // Side by side on a phone there is no room for an arrow with a label.
                     let part = if shape.upright { part + [-0.11, 0.11][row] } else { part };
                     (along(part), if row == 0 { low } else { high })

@@ -33,7 +33,7 @@ pub struct MeshView {
     /// Whether there is nothing but what the start itself did.
     pub empty: bool,
     pub pictures: Vec<Picture>,
-    pub consumers: Vec<ConsumerView>,
+    pub consumers: Vec<ConsumerRow>,
     pub parked: Vec<ParkedView>,
 }
 
@@ -67,6 +67,15 @@ pub struct ArrowView {
     pub label_x: f64,
     pub label_y: f64,
     pub label_width: f64,
+}
+
+/// A consumer with all the logs that it follows; as its furthest behind one is.
+pub struct ConsumerRow {
+    pub service: &'static str,
+    pub name: String,
+    pub tone: Tone,
+    pub state: String,
+    pub logs: Vec<ConsumerView>,
 }
 
 /// A consumer on one source.
@@ -118,6 +127,7 @@ impl MeshView {
             counted(events, "event"),
         );
         let pictures = [WIDE, TALL].map(|shape| draw(shape, seen, &consumers)).into();
+        let consumers = rows(consumers);
         Self { headline, detail, tone, empty, pictures, consumers, parked }
     }
 }
@@ -157,6 +167,24 @@ fn consumers(seen: &Seen) -> Vec<ConsumerView> {
     let rank = |service: &str| publishers().position(|name| name == service);
     views.sort_by_key(|view| (rank(view.service), view.name.clone(), rank(&view.source)));
     views
+}
+
+/// One row for each consumer; `logs` are in the order of consumers.
+fn rows(logs: Vec<ConsumerView>) -> Vec<ConsumerRow> {
+    let mut rows: Vec<ConsumerRow> = vec![];
+    for log in logs {
+        let (service, name, tone, state) = (log.service, log.name.clone(), log.tone, log.state.clone());
+        match rows.last_mut().filter(|row| (row.service, &row.name) == (service, &name)) {
+            Some(row) => {
+                if tone > row.tone {
+                    (row.tone, row.state) = (tone, state);
+                }
+                row.logs.push(log);
+            }
+            None => rows.push(ConsumerRow { service, name, tone, state, logs: vec![log] }),
+        }
+    }
+    rows
 }
 
 fn consumer_view(

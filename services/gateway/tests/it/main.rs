@@ -4,6 +4,7 @@
 mod page;
 mod proxy;
 mod server;
+mod ways;
 
 #[test]
 fn the_openapi_document_is_the_committed_one() {

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use test_kit::fake::tell;
 use test_kit::{Client, TestMesh, eventually, fake};
 
-const TENANT: &str = "00000000-0000-0000-0000-000000000001";
+pub const TENANT: &str = "00000000-0000-0000-0000-000000000001";
 
-async fn mesh() -> TestMesh {
+pub async fn mesh() -> TestMesh {
     let mut services = fake::services();
     services.push(gateway::service());
     TestMesh::start(services).await
@@ -20,11 +20,42 @@ fn operator(mesh: &TestMesh) -> Client {
     mesh.anonymous().with("cookie", "sessionid=operator")
 }
 
-fn status(service: &str, head: i64, consumers: Value) -> Value {
+pub fn status(service: &str, head: i64, consumers: Value) -> Value {
     json!({
         "service": service, "ready": true, "head": head, "pending": 0, "published": null,
         "consumers": consumers, "parked": [], "projections": []
     })
+}
+
+/// An open page that reads what comes.
+pub struct Live {
+    response: reqwest::Response,
+    text: String,
+}
+
+impl Live {
+    pub async fn open(mesh: &TestMesh) -> Self {
+        let http = service_kit::http_client::builder().build().unwrap();
+        let request = http.get(format!("{}/mesh/live", mesh.url)).header("cookie", "sessionid=operator");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, text: String::new() }
+    }
+
+    /// Reads until this has come; returns everything before it and itself, and goes on behind it.
+    pub async fn until(&mut self, what: &str) -> String {
+        let read = async {
+            while !self.text.contains(what) {
+                let chunk = self.response.chunk().await.unwrap().unwrap();
+                self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(20), read).await;
+        assert!(in_time.is_ok(), "no {what} in {}", self.text);
+        let end = self.text.find(what).unwrap() + what.len();
+        let rest = self.text.split_off(end);
+        std::mem::replace(&mut self.text, rest)
+    }
 }
 
 fn event(position: i64) -> Value {
@@ -87,29 +118,15 @@ async fn the_page_says_how_the_mesh_is() {
 async fn an_event_flows_by_and_its_way_is_timed() {
     let mesh = mesh().await;
     tell_all(&mesh, 5, json!([event(5)])).await;
-    let http = service_kit::http_client::builder().build().unwrap();
-    let request = http.get(format!("{}/mesh/live", mesh.url)).header("cookie", "sessionid=operator");
-    let mut response = request.send().await.unwrap();
-    assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let mut text = String::new();
-    let mut until = async |text: &mut String, what: &str| {
-        let read = async {
-            while !text.contains(what) {
-                text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), read)
-            .await
-            .unwrap_or_else(|_| panic!("no {what} in {text}"));
-    };
-    until(&mut text, "e-00000000-0000-7000-8000-000000000005").await;
-    until(&mut text, "<i>taken</i>").await;
+    let mut live = Live::open(&mesh).await;
+    let mut text = live.until("e-00000000-0000-7000-8000-000000000005").await;
+    text += &live.until("<i>taken</i>").await;
     tell_all(&mesh, 5, json!([event(5), event(6)])).await;
-    until(&mut text, "e-00000000-0000-7000-8000-000000000006").await;
-    until(&mut text, "on its way").await;
+    text += &live.until("e-00000000-0000-7000-8000-000000000006").await;
+    text += &live.until("on its way").await;
     tell_all(&mesh, 6, json!([event(5), event(6)])).await;
     // `12 ms` or, on a busy machine, `1.2 s`.
-    until(&mut text, "s</i>").await;
+    text += &live.until("s</i>").await;
     assert!(!text.contains("<script>alert"), "what tenants wrote is escaped");
 }
 

@@ -144,6 +144,8 @@ async fn attempt(worker: &Worker, mut job: Job) -> Result<(), StoreError> {
         answer.status,
         due.attempts + 1
     );
+    // What a delivery says is caused by the event that it told about; a ping tells about none.
+    let context = Context { causation: due.sequence.map(|_| due.event_id), ..context };
     // Not Store::transact: its closure would make this future one that cannot move between threads.
     for _ in 1..RECORD_TRIES {
         match record(store, &context, &job, &due, &answer).await {

@@ -1,6 +1,7 @@
 //! Sign in, an organization, a webhook, a project that is created, changed and deleted; each change reaches
 //! the receiver, signed, and analytics, once and in order.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -104,6 +105,18 @@ async fn each_change_reaches_the_receiver_and_analytics() {
     );
     let versions: Vec<_> = events.iter().map(|event| event["streamversion"].as_i64().unwrap()).collect();
     assert_eq!(versions, [1, 2, 3]);
+
+    // A delivery names the event that it told about, so it can be counted with what it belongs to.
+    let ids: BTreeSet<_> = events.iter().map(|event| event["id"].to_string()).collect();
+    let causes = eventually("three deliveries in analytics", PATIENCE, async || {
+        let path = "/v1/events?type=webhooks.message_delivered.v1&after=0";
+        let page = mesh.admin().get(path).await.expect(200);
+        let causes = page["items"].as_array().unwrap().iter().map(|event| event["causationid"].to_string());
+        let causes: BTreeSet<_> = causes.collect();
+        (causes.len() >= 3).then_some(causes)
+    })
+    .await;
+    assert_eq!(causes, ids);
 
     let deliveries = alice.get(&format!("/api/webhooks/{}/deliveries", hook["id"])).await.expect(200);
     assert_eq!(deliveries["count"], 3);
