@@ -230,11 +230,6 @@ impl Fleet {
         send_signal(self.process(name).child.id(), signal);
     }
 
-    /// What a service has said.
-    pub fn log(&mut self, name: &str) -> String {
-        self.process(name).log()
-    }
-
     /// A service's database, past its own walls.
     pub async fn database(&self, service: &str) -> AsyncPgConnection {
         let url = test_kit::database::cluster().await.url(&format!("annomesh_{service}"));

@@ -94,16 +94,18 @@ enum Outcome {
     Failed,
 }
 
-/// A task's whole life: every fifth import fails, and every second task that has its frames is deleted.
-async fn live(sender: &Sender, name: &str, number: usize) -> Imported {
+const OUTCOMES: [Outcome; 3] = [Outcome::Deleted, Outcome::Finished, Outcome::Failed];
+
+/// A task's whole life up to an outcome.
+async fn live(sender: &Sender, name: &str, outcome: Outcome) -> Imported {
     let task = sender.task().await;
-    let bad = number % 5 == 3;
+    let bad = outcome == Outcome::Failed;
     let files = vec![
         // The same bytes in every task.
         ("a.jpg", jpeg("the same", 0)),
         // Too large for the memory.
-        ("b.jpg", jpeg(&format!("b of {name} {number}"), 1_100_000)),
-        ("c.jpg", if bad { b"no picture at all".to_vec() } else { jpeg(&format!("c of {name} {number}"), 0) }),
+        ("b.jpg", jpeg(&format!("b of {name}"), 1_100_000)),
+        ("c.jpg", if bad { b"no picture at all".to_vec() } else { jpeg(&format!("c of {name}"), 0) }),
     ];
     let request = sender.import(task, &files).await;
     let ended = sender.ended(task, &request).await;
@@ -111,15 +113,14 @@ async fn live(sender: &Sender, name: &str, number: usize) -> Imported {
         assert_eq!(ended["status"], "failed", "{ended}");
         assert!(ended["message"].as_str().unwrap().starts_with("c.jpg: it is not a picture"), "{ended}");
         sender.has_nothing(task).await;
-        return Imported { task, files, outcome: Outcome::Failed };
+        return Imported { task, files, outcome };
     }
     assert_eq!(ended["status"], "finished", "{ended}");
     sender.has_all(task, &files).await;
-    if number % 2 == 0 {
+    if outcome == Outcome::Deleted {
         sender.delete(task).await;
-        return Imported { task, files, outcome: Outcome::Deleted };
     }
-    Imported { task, files, outcome: Outcome::Finished }
+    Imported { task, files, outcome }
 }
 
 /// Lets tasks live, one after the other at several hands, while services die.
@@ -128,7 +129,9 @@ async fn meanwhile(fleet: &mut Fleet, victim: &'static str, deaths: &[&str]) -> 
     let importing = join_all((0..IMPORTERS).map(|hand| async move {
         let mut imported = vec![];
         while !over.get() {
-            imported.push(live(sender, &format!("{victim} {hand}"), imported.len()).await);
+            let number = imported.len();
+            let outcome = OUTCOMES[(hand + number) % OUTCOMES.len()];
+            imported.push(live(sender, &format!("{victim} {hand} {number}"), outcome).await);
         }
         imported
     }));
@@ -161,18 +164,25 @@ async fn killed_at_each_of_its_places_the_saga_loses_doubles_and_keeps_nothing()
             }
         }
     }
-    for outcome in [Outcome::Finished, Outcome::Deleted, Outcome::Failed] {
+    for outcome in OUTCOMES {
         let count = all.iter().filter(|imported| imported.outcome == outcome).count();
         eprintln!("{count} tasks: {outcome:?}");
         assert!(count > 0, "{outcome:?} was not tried");
     }
-    nobody_is_late(&mut fleet).await;
+    nobody_is_late(&mut fleet, 0).await;
     let kept: BTreeSet<&[u8]> = all
         .iter()
         .filter(|imported| imported.outcome == Outcome::Finished)
         .flat_map(|imported| imported.files.iter().map(|(_, content)| content.as_slice()))
         .collect();
     only_these_are_stored(&fleet, &kept).await;
+    for Imported { task, outcome, .. } in &all {
+        if *outcome != Outcome::Deleted {
+            sender.delete(*task).await;
+        }
+    }
+    nobody_is_late(&mut fleet, all.len()).await;
+    only_these_are_stored(&fleet, &BTreeSet::new()).await;
     counted(&fleet, &all).await;
 }
 
@@ -187,10 +197,21 @@ async fn number(database: &mut AsyncPgConnection, sql: &'static str) -> i64 {
     row.number
 }
 
-/// Ten minutes pass, after which nobody can be about to use what was declared by who is dead; and a day, after
-/// which nobody can be at a file that arrived in part.
-async fn nobody_is_late(fleet: &mut Fleet) {
+/// When so many tasks are gone, ten minutes pass, after which nobody can be about to use what was declared by who is
+/// dead; and a day, after which nobody can be at a file that arrived in part.
+async fn nobody_is_late(fleet: &mut Fleet, gone: usize) {
     let mut database = fleet.database("media").await;
+    let began = std::time::Instant::now();
+    let sql = "SELECT count(*) AS number FROM es_contract WHERE event_type = 'media.task_data_removed.v1'";
+    while number(&mut database, sql).await < gone as i64 {
+        assert!(began.elapsed() < PATIENCE, "media has not heard of all deletions");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let released = "SELECT count(*) AS number FROM es_job WHERE name = 'media.release'";
+    while number(&mut database, released).await > 0 {
+        assert!(began.elapsed() < PATIENCE, "media has not given back what was deleted");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let past = "UPDATE blob SET wanted_at = wanted_at - interval '11 minutes' WHERE uses = 0; \
         UPDATE upload_remains SET gone_at = gone_at - interval '11 minutes'; \
         UPDATE es_job SET due_at = now() WHERE name = 'media.sweep'";
@@ -232,7 +253,6 @@ async fn only_these_are_stored(fleet: &Fleet, kept: &BTreeSet<&[u8]>) {
         ("SELECT count(*) AS number FROM upload_remains", 0),
         ("SELECT coalesce(sum(size), 0)::bigint AS number FROM blob", bytes),
         ("SELECT (state->>'bytes')::bigint AS number FROM es_stream WHERE kind = 'storage'", bytes),
-        ("SELECT count(*) AS number FROM es_job WHERE name LIKE 'media.%' AND name <> 'media.expire'", 0),
         ("SELECT count(*) AS number FROM inbox_parked", 0),
     ] {
         assert_eq!(number(&mut database, sql).await, expected, "{sql}");
@@ -272,17 +292,15 @@ async fn counted(fleet: &Fleet, all: &[Imported]) {
     let mut limits = limits["items"].as_array().unwrap().iter();
     let storage = limits.find(|limit| limit["key"] == "storage_bytes").unwrap();
     assert_eq!((&storage["used"], &storage["reserved"]), (&last.into(), &"0".into()));
-    // Up to a moment that is over, so that nothing can be added any more.
-    let end = levels.last().unwrap().at;
+    // Nothing is stored any more, so nothing is added any more.
+    assert_eq!(levels.last().unwrap().bytes, 0);
     let (mut sum, mut clock) = (0_i128, levels[0].at);
     for pair in levels.windows(2) {
         let until = pair[1].at.max(clock);
         sum += i128::from(pair[0].bytes) * i128::from((until - clock).num_microseconds().unwrap());
         clock = until;
     }
-    let end = end.max(clock).to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    let usage = admin.get(&format!("/v1/usage?meter=storage_gb_hours&window=month&to={end}")).await.expect(200);
-    let value: f64 = usage["items"].as_array().unwrap().last().unwrap()["value"].as_str().unwrap().parse().unwrap();
+    let value: f64 = used(&admin, "storage_gb_hours").await.parse().unwrap();
     let expected = sum as f64 / 3.6e18;
     assert!((value - expected).abs() < 1e-11 && value > 0.0, "{value} GB hours are not {expected}");
 }
