@@ -136,7 +136,8 @@ pub async fn finish(sending: &Sending, fields: Map<String, Value>, again: bool) 
             let task_id = sending.task.id;
             let state = unit.load::<TaskData>(task_id).await?.unwrap_or_default();
             let over = matches!(state.stage, Stage::Prepared | Stage::Failed);
-            if let Some(rq_id) = state.request_id.filter(|_| state.stage == Stage::Submitted || over && again) {
+            if let Some(rq_id) = state.request_id.filter(|_| state.stage == Stage::Submitted || over && again)
+            {
                 return Reply::with(StatusCode::ACCEPTED, &RqId { rq_id });
             }
             if state.stage == Stage::Receiving {

@@ -24,7 +24,7 @@ async fn cap(operator: &Client, tenant: &str) {
     let body = json!({ "limit": CAP }).to_string();
     let path = format!("/v1/limits/storage_bytes?tenant={tenant}");
     eventually("billing knows the tenant", PATIENCE, async || {
-        (operator.send("PUT", &path, Some(body.clone())).await.status == 200).then_some(())
+        (operator.try_send("PUT", &path, Some(body.clone())).await?.status == 200).then_some(())
     })
     .await;
 }
@@ -43,17 +43,17 @@ async fn capped(sender: &Sender) {
 }
 
 /// What is used and what is promised.
-async fn level(client: &Client) -> (usize, usize) {
-    let limits = client.get("/v1/limits").await.expect(200);
+async fn level(admin: &Sender) -> (usize, usize) {
+    let limits = admin.get("/v1/limits").await;
     let mut limits = limits["items"].as_array().unwrap().iter();
     let storage = limits.find(|limit| limit["key"] == "storage_bytes").unwrap();
     let number = |name: &str| storage[name].as_str().unwrap().parse().unwrap();
     (number("used"), number("reserved"))
 }
 
-async fn becomes(client: &Client, expected: (usize, usize)) {
+async fn becomes(admin: &Sender, expected: (usize, usize)) {
     eventually(&format!("{expected:?} used and reserved"), PATIENCE, async || {
-        (level(client).await == expected).then_some(())
+        (level(admin).await == expected).then_some(())
     })
     .await;
 }
@@ -66,17 +66,19 @@ fn kept(data: &Path) -> BTreeSet<PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_would_pass_the_cap_is_refused_before_a_byte_of_it_is_kept() {
     let mesh = mesh().await;
-    let (admin, sender) = (mesh.admin(), Sender::new(&mesh.url, ADMIN.0, ADMIN.1));
-    cap(&admin, "default").await;
+    let sender = Sender::new(&mesh.url, ADMIN.0, ADMIN.1);
+    cap(&mesh.admin(), "default").await;
     capped(&sender).await;
-    becomes(&admin, (0, 0)).await;
+    becomes(&sender, (0, 0)).await;
     let first = sender.task().await;
     let two = [("a.jpg", jpeg("a", 20_000)), ("b.jpg", jpeg("b", 20_000))];
     let request = sender.import(first, &two).await;
     assert_eq!(sender.ended(first, &request).await["status"], "finished");
-    becomes(&admin, (40_000, 0)).await;
-    eventually("the pieces are gone", PATIENCE, async || (kept(&mesh.running.config.data).len() == 2).then_some(()))
-        .await;
+    becomes(&sender, (40_000, 0)).await;
+    eventually("the pieces are gone", PATIENCE, async || {
+        (kept(&mesh.running.config.data).len() == 2).then_some(())
+    })
+    .await;
 
     let before = kept(&mesh.running.config.data);
     let task = sender.task().await;
@@ -93,23 +95,23 @@ async fn what_would_pass_the_cap_is_refused_before_a_byte_of_it_is_kept() {
         let detail = refused["detail"].as_str().unwrap();
         assert!(detail.contains("The storage limit of 60000 bytes does not allow"), "{what}: {detail}");
         assert_eq!(kept(&mesh.running.config.data), before, "{what} left something");
-        assert_eq!(level(&admin).await, (40_000, 0), "{what}");
+        assert_eq!(level(&sender).await, (40_000, 0), "{what}");
     }
     before_its_body(&mesh, task).await;
     more_than_announced(&sender, task).await;
     assert_eq!(kept(&mesh.running.config.data), before);
     // What fits exactly fits.
     sender.start(task).await;
-    becomes(&admin, (40_000, 0)).await;
+    becomes(&sender, (40_000, 0)).await;
     sender.begin_pieces(task, "c.jpg", 20_000).await;
-    becomes(&admin, (60_000, 0)).await;
+    becomes(&sender, (60_000, 0)).await;
     sender.start(task).await;
 
     sender.delete(first).await;
-    becomes(&admin, (0, 0)).await;
+    becomes(&sender, (0, 0)).await;
     let request = sender.import(task, &[large[0].clone(), ("d.jpg", jpeg("d", 20_000))]).await;
     assert_eq!(sender.ended(task, &request).await["status"], "finished");
-    becomes(&admin, (50_000, 0)).await;
+    becomes(&sender, (50_000, 0)).await;
     mesh.running.stop().await;
 }
 
@@ -158,9 +160,7 @@ async fn without_billing_nobody_guesses_and_who_has_no_cap_does_not_ask() {
     let before = kept(&mesh.running.config.data);
     let begun = begin("a.jpg", 10);
     let small = form(&[("a.jpg", jpeg("a", 0))]);
-    for (headers, body) in
-        [(vec![("Upload-Multiple", ""), FORM], small), (begun.each().to_vec(), vec![])]
-    {
+    for (headers, body) in [(vec![("Upload-Multiple", ""), FORM], small), (begun.each().to_vec(), vec![])] {
         let refused = capped.raw("POST", &data(task), &headers, body).await.unwrap().expect(503);
         assert!(refused.headers.contains_key("retry-after"));
         assert!(refused.text().contains("cannot be found out"), "{}", refused.text());
@@ -214,10 +214,10 @@ async fn newest(fleet: &Fleet) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_killed_between_reserve_and_commit_loses_no_place() {
     let mut fleet = Fleet::start(&["identity", "projects", "media", "billing", "gateway"], vec![]).await;
-    let (admin, sender) = (fleet.admin(), Sender::new(&fleet.url, ADMIN.0, ADMIN.1));
+    let sender = Sender::new(&fleet.url, ADMIN.0, ADMIN.1);
     cap(&fleet.operator(), "default").await;
     capped(&sender).await;
-    becomes(&admin, (0, 0)).await;
+    becomes(&sender, (0, 0)).await;
 
     // Killed before the commit: the place is nobody's, but only media's log can say so.
     let lost = sender.task().await;
@@ -230,12 +230,12 @@ async fn who_is_killed_between_reserve_and_commit_loses_no_place() {
         let headers = [("Upload-Multiple", ""), FORM];
         assert!(sender.attempt("POST", &data(lost), &headers, body).await.is_none());
         fleet.until_dead("media", death).await;
-        assert_eq!(level(&admin).await, (0, length), "{death}");
+        assert_eq!(level(&sender).await, (0, length), "{death}");
         two_minutes_pass(&fleet).await;
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        assert_eq!(level(&admin).await, (0, length), "{death}: freed although media could not be asked");
+        assert_eq!(level(&sender).await, (0, length), "{death}: freed although media could not be asked");
         fleet.revive("media", None);
-        becomes(&admin, (0, 0)).await;
+        becomes(&sender, (0, 0)).await;
         assert_eq!(newest(&fleet).await, "expired");
     }
 
@@ -248,14 +248,14 @@ async fn who_is_killed_between_reserve_and_commit_loses_no_place() {
     let headers = begin("a.jpg", 40_000);
     assert!(sender.attempt("POST", &data(task), &headers.each(), vec![]).await.is_none());
     fleet.until_dead("media", death).await;
-    assert_eq!(level(&admin).await, (0, 40_000));
+    assert_eq!(level(&sender).await, (0, 40_000));
     two_minutes_pass(&fleet).await;
     fleet.revive("media", None);
-    becomes(&admin, (40_000, 0)).await;
+    becomes(&sender, (40_000, 0)).await;
     assert_eq!(newest(&fleet).await, "committed");
     let other = sender.task().await;
     sender.start(other).await;
     sender.send("POST", &data(other), &begin("b.jpg", 20_001).each(), vec![]).await.expect(403);
     sender.begin_pieces(other, "b.jpg", 20_000).await;
-    becomes(&admin, (60_000, 0)).await;
+    becomes(&sender, (60_000, 0)).await;
 }

@@ -17,8 +17,7 @@ use crate::support::{annomesh, ports, unique};
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Every service of the mesh, and the front door.
-pub const NAMES: [&str; 7] =
-    ["identity", "projects", "media", "billing", "webhooks", "analytics", "gateway"];
+pub const NAMES: [&str; 7] = ["identity", "projects", "media", "billing", "webhooks", "analytics", "gateway"];
 const PASSWORD: &str = "correct horse battery";
 
 /// Whose key and secret the operator has.
@@ -117,8 +116,11 @@ impl Fleet {
         clean(&admin_url).await;
         let ports = ports(2 * NAMES.len());
         let address = |index: usize| format!("127.0.0.1:{}", ports[index]);
-        let peers: Vec<String> =
-            NAMES.iter().enumerate().map(|(index, name)| format!("{name}=http://{}", address(index))).collect();
+        let peers: Vec<String> = NAMES
+            .iter()
+            .enumerate()
+            .map(|(index, name)| format!("{name}=http://{}", address(index)))
+            .collect();
         let data = std::env::temp_dir().join(unique("annomesh-fleet"));
         let mut shared = vec![
             ("MESH_PEERS", peers.join(",")),
@@ -144,7 +146,8 @@ impl Fleet {
             let mesh = Client::new(&format!("http://{}/{name}", address(index)));
             (*name, Process { child: Process::spawn(name, &variables, None), variables, name, mesh })
         };
-        let processes = NAMES.iter().enumerate().filter(|(_, name)| names.contains(name)).map(start).collect();
+        let processes =
+            NAMES.iter().enumerate().filter(|(_, name)| names.contains(name)).map(start).collect();
         let url = format!("http://{}", address(2 * NAMES.len() - 1));
         let mut fleet = Self { processes, url, data, on_kafka, _turn: turn };
         fleet.ready().await;

@@ -156,7 +156,8 @@ impl Sender {
                 return;
             }
             let to = if from < content.len() / 2 { content.len() / 2 } else { content.len() };
-            let headers = [("Upload-Offset", at.as_str()), ("Content-Type", "application/offset+octet-stream")];
+            let headers =
+                [("Upload-Offset", at.as_str()), ("Content-Type", "application/offset+octet-stream")];
             // Whatever came of it is asked first.
             let sent = self.attempt("PATCH", &location, &headers, content[from..to].to_vec()).await;
             if let Some(sent) = sent {
@@ -208,7 +209,8 @@ impl Sender {
         let jobs = self.get(&format!("/api/jobs?task_id={task}&sort=id&page_size=100")).await;
         let of = |job: &Value| (job["start_frame"].as_i64().unwrap(), job["stop_frame"].as_i64().unwrap());
         let ranges: Vec<_> = jobs["results"].as_array().unwrap().iter().map(of).collect();
-        let expected: Vec<_> = (0..frames).step_by(2).map(|first| (first, (first + 1).min(frames - 1))).collect();
+        let expected: Vec<_> =
+            (0..frames).step_by(2).map(|first| (first, (first + 1).min(frames - 1))).collect();
         assert_eq!(ranges, expected, "{jobs}");
         assert_eq!(self.get(&format!("/api/tasks/{task}")).await["size"], frames);
         assert_eq!(self.get(&format!("{}/meta", data(task).trim_end_matches('/'))).await["size"], frames);
