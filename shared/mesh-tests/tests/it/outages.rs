@@ -132,7 +132,6 @@ impl Drop for Broker {
 const BROKER_AWAY: Duration = Duration::from_secs(12);
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
 async fn a_broker_that_is_away_in_the_middle_of_an_import_is_waited_for() {
     if std::env::var_os("TEST_KAFKA_BROKERS").is_none() {
         // Said by the fleets of the other tests.

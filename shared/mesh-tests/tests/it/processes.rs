@@ -1,5 +1,5 @@
-//! Five processes, each a service of its own, the gateway in front; each is killed and started again while
-//! the story goes on, and nothing is missing afterwards. On Kafka when `TEST_KAFKA_BROKERS` names one.
+//! A process for each service, the gateway in front; each is killed and started again while the story goes on, and
+//! nothing is missing afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -76,6 +76,12 @@ const IN_BILLING: [&str; 4] = [
 /// With a broker, where each of them dies while it publishes.
 const IN_PUBLISHERS: [&str; 2] = ["bus.publisher.before_send:2", "bus.publisher.after_ack:2"];
 
+/// What a broker has a part in. The event store's places do not know of it, and each consumer that dies costs the ten
+/// seconds after which its group misses it, so one of a kind is enough.
+fn with_a_broker(death: &&str) -> bool {
+    death.starts_with("media.") || death.starts_with("bus.consumer.") && death.ends_with(":1")
+}
+
 fn sender(fleet: &Fleet) -> Sender {
     Sender::new(&fleet.url, "admin", "correct horse battery")
 }
@@ -150,10 +156,12 @@ async fn killed_at_each_of_its_places_the_saga_loses_doubles_and_keeps_nothing()
     for (victim, deaths) in
         [("media", &IN_MEDIA[..]), ("projects", &IN_PROJECTS[..]), ("billing", &IN_BILLING[..])]
     {
-        all.extend(meanwhile(&mut fleet, victim, deaths).await);
+        let mut deaths = deaths.to_vec();
         if fleet.on_kafka() {
-            all.extend(meanwhile(&mut fleet, victim, &IN_PUBLISHERS).await);
+            deaths.retain(with_a_broker);
+            deaths.extend(IN_PUBLISHERS);
         }
+        all.extend(meanwhile(&mut fleet, victim, &deaths).await);
     }
     let sender = sender(&fleet);
     for Imported { task, files, outcome } in &all {
@@ -218,7 +226,7 @@ async fn nobody_is_late(fleet: &mut Fleet, gone: usize) {
         UPDATE es_job SET due_at = now() WHERE name = 'media.sweep'";
     database.batch_execute(past).await.unwrap();
     fleet.kill("media");
-    let yesterday = SystemTime::now() - Duration::from_secs(25 * 3600);
+    let yesterday = SystemTime::from(event_store::Clock::system().now()) - Duration::from_secs(25 * 3600);
     for path in files(&fleet.data.join("media/incoming")) {
         std::fs::File::options().write(true).open(path).unwrap().set_modified(yesterday).unwrap();
     }
