@@ -15,6 +15,7 @@ pub mod pictures;
 mod projections;
 mod publish;
 mod reactions;
+mod remains;
 mod reserve;
 mod spool;
 mod storage;

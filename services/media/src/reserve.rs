@@ -58,6 +58,14 @@ impl Place {
         Self(None)
     }
 
+    /// Gives the place back after a refusal. Not after a fault of ours: a commit whose answer was lost may have taken
+    /// it all the same, and billing finds out when its time is over.
+    pub async fn release_after(self, kit: &Kit, refusal: &Refusal) {
+        if !refusal.status.is_server_error() {
+            self.release(kit).await;
+        }
+    }
+
     /// Gives the place back: nothing was kept.
     pub async fn release(self, kit: &Kit) {
         if let Some(reservation) = self.0 {

@@ -1,15 +1,16 @@
 //! `upload_file`: files that were sent for a task and are not its frames yet.
 
 use chrono::{DateTime, Utc};
-use contracts::TenantId;
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use event_store::{Sql, StoreError, Tx};
+use event_store::{Sql, StoreError, Tx, Unit};
 use uuid::Uuid;
 
 use crate::blobs::{self, Blob, BlobRow};
 use crate::domain::storage::{ChangeStorage, STREAM, Storage, StorageError};
+use crate::keeping::sweep_now;
+use crate::remains;
 
 /// The most files that one task may be sent.
 pub const FILES_MAX: i64 = 200_000;
@@ -270,17 +271,11 @@ pub async fn forget(tx: &mut Tx, task_id: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What was given back.
-#[derive(Default)]
-pub struct Discarded {
-    /// By how many bytes the tenant stores less.
-    pub bytes: i64,
-    /// Uploads whose pieces are to be removed from the storage after commit.
-    pub uploads: Vec<Uuid>,
-}
-
-/// Forgets all files of a task, or one, and gives back what they used.
-pub async fn discard(tx: &mut Tx, task_id: i64, name: Option<&str>) -> Result<Discarded, StoreError> {
+/// Forgets all files of a task, or one, and gives back what they used, which is swept soon. Returns by how many bytes
+/// the tenant stores less.
+pub async fn discard(unit: &mut Unit, task_id: i64, name: Option<&str>) -> Result<i64, StoreError> {
+    let now = unit.store().clock().now();
+    let tx = unit.tx();
     let name = name.map(str::to_owned);
     let files: Vec<UploadFile> = Sql::fixed(
         "DELETE FROM upload_file WHERE tenant_id = es_tenant() AND task_id = $1 AND ($2 IS NULL OR name = $2) \
@@ -293,23 +288,18 @@ pub async fn discard(tx: &mut Tx, task_id: i64, name: Option<&str>) -> Result<Di
     let freed = blobs::release(tx, files.iter().filter_map(|file| file.blob_id)).await?;
     let unfinished = files.iter().filter(|file| file.blob_id.is_none());
     let bytes = freed + unfinished.map(|file| file.length).sum::<i64>();
-    Ok(Discarded { bytes, uploads: files.iter().filter_map(|file| file.upload_id).collect() })
+    remains::leave(tx, files.iter().filter_map(|file| file.upload_id).collect(), now).await?;
+    if !files.is_empty() {
+        sweep_now(unit).await?;
+    }
+    Ok(bytes)
 }
 
 /// Changes how much the tenant stores; the last thing that a unit does, because all of a tenant's units queue for it.
 pub async fn change_storage(
-    unit: &mut event_store::Unit,
+    unit: &mut Unit,
     delta: i64,
     reservation_id: Option<Uuid>,
 ) -> Result<(), event_store::ExecuteError<StorageError>> {
     unit.execute::<Storage>(STREAM, ChangeStorage { delta, reservation_id }).await.map(|_| ())
-}
-
-/// Removes pieces of uploads that were discarded. What cannot be removed now is logged; it is swept with its task.
-pub async fn remove_pieces(storage: &crate::storage::Storage, tenant: TenantId, uploads: &[Uuid]) {
-    for upload in uploads {
-        if let Err(error) = storage.delete_pieces(tenant, *upload).await {
-            tracing::warn!(error = event_store::chain(&error), "pieces of an upload could not be removed");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use billing::domain::curve::Window;
 use billing::domain::windows::{Span, windows};
+use billing::meters::METERS;
 use contracts::{Envelope, TenantId};
 use event_store::Store;
 use proptest::prelude::*;
@@ -9,15 +10,6 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::{Happened, at, counted, store, stream, take, values};
 
-const METERS: [&str; 7] = [
-    "tasks",
-    "objects_annotated",
-    "seats",
-    "seats_peak",
-    "seat_hours",
-    "storage_gb_hours",
-    "storage_bytes_peak",
-];
 /// Seconds after the beginning at which it is asked.
 const NOW: i64 = 6_130;
 
@@ -44,9 +36,19 @@ fn histories() -> impl Strategy<Value = Vec<Vec<(i64, Happened)>>> {
     );
     let annotated =
         prop::collection::vec((second(), (0_i64..9).prop_map(|shapes| Happened::Annotated { shapes })), 0..4);
-    (user(1), user(2), user(3), stored, tasks, annotated).prop_map(
-        |(one, two, three, stored, tasks, annotated)| vec![one, two, three, stored, tasks, annotated],
-    )
+    let jobs = prop::collection::vec((second(), Just(Happened::Job)), 0..4);
+    let frames = (0_i64..7).prop_map(|frames| Happened::Imported { frames });
+    let imported = prop::collection::vec((second(), frames), 0..4);
+    let calls = (0_i64..9, 0_i64..9).prop_map(|(reads, writes)| Happened::Called { reads, writes });
+    let called = prop::collection::vec((second(), calls), 0..4);
+    let delivered = prop::collection::vec((second(), Just(Happened::Delivered)), 0..4);
+    let users = (user(1), user(2), user(3)).prop_map(|(one, two, three)| vec![one, two, three]);
+    let others = (stored, tasks, annotated, jobs, imported, called, delivered).prop_map(
+        |(stored, tasks, annotated, jobs, imported, called, delivered)| {
+            vec![stored, tasks, annotated, jobs, imported, called, delivered]
+        },
+    );
+    (users, others).prop_map(|(users, others)| [users, others].concat())
 }
 
 /// An order that keeps that of each stream: which stream is next, again and again; each event may come once more,
@@ -79,7 +81,7 @@ fn arrange(mut streams: Vec<Vec<Envelope>>, dice: &[u8], twice: bool) -> Vec<Vec
 }
 
 fn asked() -> Vec<Window> {
-    let mut asked = windows(at(0), at(7_200), Span::Hour, "Asia/Kolkata".parse().unwrap()).unwrap();
+    let mut asked = windows(at(-1_800), at(7_200), Span::Hour, "Asia/Kolkata".parse().unwrap()).unwrap();
     asked.push((asked.last().unwrap().1, at(90_000)));
     asked
 }
@@ -88,7 +90,7 @@ fn asked() -> Vec<Window> {
 async fn everything(store: &Store, tenant: TenantId) -> Vec<Vec<i128>> {
     let mut all = vec![];
     for meter in METERS {
-        all.push(values(store, tenant, meter, &asked(), NOW).await);
+        all.push(values(store, tenant, meter.name, &asked(), NOW).await);
     }
     all
 }
@@ -102,7 +104,7 @@ fn usage_is_what_happened_however_it_arrives() {
     let outcome = runner.run(&input, |(histories, dice, twice)| {
         let expected: Vec<Vec<i128>> = METERS
             .iter()
-            .map(|meter| asked().iter().map(|window| counted(&histories, meter, window, NOW)).collect())
+            .map(|meter| asked().iter().map(|window| counted(&histories, meter.name, window, NOW)).collect())
             .collect();
         runtime.block_on(async {
             // The same events in order and once, and arranged anew: two tenants that have the same history.
@@ -163,6 +165,6 @@ async fn one_tenants_usage_is_nothing_in_another() {
     let window = [(at(0), at(900))];
     assert_eq!(values(&store, one, "tasks", &window, NOW).await, [1]);
     for meter in METERS {
-        assert_eq!(values(&store, other, meter, &window, NOW).await, [0], "{meter}");
+        assert_eq!(values(&store, other, meter.name, &window, NOW).await, [0], "{}", meter.name);
     }
 }

@@ -7,10 +7,12 @@ use billing::domain::curve::Window;
 use billing::meters;
 use billing::usage::read::{Question, read};
 use chrono::{DateTime, TimeDelta, Utc};
+use contracts::billing::ApiUsageCounted;
 use contracts::event::Example;
 use contracts::identity::{User, UserDeleted, UserRegistered, UserUpdated};
-use contracts::media::StorageChanged;
-use contracts::projects::{AnnotationCounts, AnnotationsChanged, Task, TaskCreated};
+use contracts::media::{StorageChanged, TaskData, TaskDataPrepared};
+use contracts::projects::{AnnotationCounts, AnnotationsChanged, Job, JobCreated, Task, TaskCreated};
+use contracts::webhooks::MessageDelivered;
 use contracts::{ContractEvent, Envelope, TenantId};
 use event_store::inbox::{self, Handler, Taken};
 use event_store::{Clock, Database, PoolSizes, Registry, Store};
@@ -39,6 +41,16 @@ pub enum Happened {
     Annotated {
         shapes: i64,
     },
+    Job,
+    Imported {
+        frames: i64,
+    },
+    /// Calls of the quarter before the report.
+    Called {
+        reads: i64,
+        writes: i64,
+    },
+    Delivered,
 }
 
 /// A stream's events in order: what happened and at which second.
@@ -48,6 +60,25 @@ pub fn stream(tenant: TenantId, events: &[(i64, Happened)], first_stream: i64) -
         .iter()
         .enumerate()
         .map(|(index, (second, happened))| match happened {
+            // Each of these is a stream of its own.
+            Happened::Job => {
+                let created = JobCreated { job: Job::example() };
+                envelope(tenant, first_stream + index as i64, 1, *second, &created)
+            }
+            Happened::Imported { frames } => {
+                let data = TaskData { size: *frames, ..TaskData::example() };
+                let prepared = TaskDataPrepared { data, ..TaskDataPrepared::example() };
+                envelope(tenant, first_stream + index as i64, 1, *second, &prepared)
+            }
+            Happened::Delivered => {
+                envelope(tenant, first_stream + index as i64, 1, *second, &MessageDelivered::example())
+            }
+            Happened::Called { reads, writes } => {
+                let quarter = at(quarter_before(*second));
+                let counted =
+                    ApiUsageCounted { quarter, reads: *reads, writes: *writes, ..ApiUsageCounted::example() };
+                envelope(tenant, 1, version(index), *second, &counted)
+            }
             Happened::User { id, active } => {
                 let user = User { id: *id, is_active: active.unwrap_or_default(), ..User::example() };
                 let v = version(index);
@@ -77,6 +108,11 @@ pub fn stream(tenant: TenantId, events: &[(i64, Happened)], first_stream: i64) -
             }
         })
         .collect()
+}
+
+/// The beginning of the quarter of an hour before that of a second.
+fn quarter_before(second: i64) -> i64 {
+    (second.div_euclid(900) - 1) * 900
 }
 
 pub fn envelope<E: ContractEvent>(
@@ -141,6 +177,24 @@ pub fn counted(streams: &[Vec<(i64, Happened)>], name: &str, &(begin, end): &Win
         "objects_annotated" => all()
             .map(|(second, happened)| match happened {
                 Happened::Annotated { shapes } if inside(*second) => i128::from(*shapes + 1),
+                _ => 0,
+            })
+            .sum(),
+        "jobs" => all().filter(|(s, h)| inside(*s) && matches!(h, Happened::Job)).count() as i128,
+        "webhook_deliveries" => {
+            all().filter(|(s, h)| inside(*s) && matches!(h, Happened::Delivered)).count() as i128
+        }
+        "frames" => all()
+            .map(|(second, happened)| match happened {
+                Happened::Imported { frames } if inside(*second) => i128::from(*frames),
+                _ => 0,
+            })
+            .sum(),
+        "api_calls" => all()
+            .map(|(second, happened)| match happened {
+                Happened::Called { reads, writes } if inside(quarter_before(*second)) => {
+                    i128::from(reads + writes)
+                }
                 _ => 0,
             })
             .sum(),

@@ -117,11 +117,12 @@ impl DataRequest {
     }
 }
 
-/// Begins the import.
+/// Begins the import. Who only says that everything was sent, and says it `again` because our answer was lost, gets
+/// that answer, also when the import is over by then.
 ///
 /// # Errors
 /// 400 for a request that makes no sense, or for files that did not arrive.
-pub async fn finish(sending: &Sending, fields: Map<String, Value>) -> Answer {
+pub async fn finish(sending: &Sending, fields: Map<String, Value>, again: bool) -> Answer {
     let bytes = Value::Object(fields).to_string();
     // Through the kit's own parser, for its texts; what it parses is JSON now, whatever was sent.
     let data: DataRequest = body::read(bytes.as_bytes())?;
@@ -134,8 +135,9 @@ pub async fn finish(sending: &Sending, fields: Map<String, Value>) -> Answer {
         .transact(&sending.caller.context(), async |unit| {
             let task_id = sending.task.id;
             let state = unit.load::<TaskData>(task_id).await?.unwrap_or_default();
-            // The client did not get our answer.
-            if let (Stage::Submitted, Some(rq_id)) = (state.stage, state.request_id) {
+            let over = matches!(state.stage, Stage::Prepared | Stage::Failed);
+            if let Some(rq_id) = state.request_id.filter(|_| state.stage == Stage::Submitted || over && again)
+            {
                 return Reply::with(StatusCode::ACCEPTED, &RqId { rq_id });
             }
             if state.stage == Stage::Receiving {

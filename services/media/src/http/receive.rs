@@ -60,7 +60,7 @@ pub async fn receive(
         Ok(()) => Ok(incoming.fields),
         Err((refusal, place)) => {
             incoming.kept.give_up(&sending.kit).await;
-            place.release(&sending.kit).await;
+            place.release_after(&sending.kit, &refusal).await;
             Err(refusal)
         }
     }

@@ -70,7 +70,7 @@ pub async fn send_task_data(
                 true => receive(&sending, &request, payload).await?,
                 false => json(&request, payload).await?,
             };
-            finish(&sending, fields).await
+            finish(&sending, fields, true).await
         }
         (false, false) if has("upload-multiple") => {
             receive(&sending, &request, form(&request, payload)?).await?;
@@ -85,7 +85,7 @@ pub async fn send_task_data(
                 }
                 false => json(&request, payload).await?,
             };
-            finish(&sending, fields).await
+            finish(&sending, fields, false).await
         }
     }
 }

@@ -6,8 +6,7 @@ use service_kit::Refusal;
 use super::send::Sending;
 use crate::domain::task_data::{Action, TaskData, TaskDataCommand};
 use crate::jobs::expire;
-use crate::keeping::sweep_now;
-use crate::uploads::{self, Discarded};
+use crate::uploads;
 
 impl Sending {
     /// A command about this task's data.
@@ -35,21 +34,14 @@ impl Sending {
 /// # Errors
 /// As [`Sending::touch`].
 pub async fn begin(sending: &Sending) -> Result<(), Refusal> {
-    let discarded: Discarded = sending
+    sending
         .kit
         .store
         .transact(&sending.caller.context(), async |unit| {
             unit.execute::<TaskData>(sending.task.id, sending.command(Action::Begin)).await?;
             expire::watch(unit, sending.task.id).await?;
-            let discarded = uploads::discard(unit.tx(), sending.task.id, None).await?;
-            if discarded.bytes > 0 {
-                sweep_now(unit).await?;
-                uploads::change_storage(unit, -discarded.bytes, None).await?;
-            }
-            Ok::<_, Refusal>(discarded)
+            let less = uploads::discard(unit, sending.task.id, None).await?;
+            Ok::<_, Refusal>(uploads::change_storage(unit, -less, None).await?)
         })
-        .await?;
-    let tenant = sending.caller.tenant();
-    uploads::remove_pieces(&sending.media.storage, tenant, &discarded.uploads).await;
-    Ok(())
+        .await
 }

@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use super::send::{SCOPE, Sending};
 use super::{access, names};
-use crate::keeping::sweep_now;
 use crate::media::Media;
 use crate::reserve::reserve_storage;
 use crate::storage::{Content, Key};
@@ -77,29 +76,22 @@ pub async fn begin(sending: &Sending, request: &HttpRequest) -> Answer {
                 return Err(Refusal::new(StatusCode::CONFLICT, "file_exists", detail));
             }
             // One that was begun and cut off gives way.
-            let replaced = uploads::discard(unit.tx(), sending.task.id, Some(&name)).await?;
+            let replaced = uploads::discard(unit, sending.task.id, Some(&name)).await?;
             if uploads::count(unit.tx(), sending.task.id).await?.0 >= FILES_MAX {
                 let text = format!("A task may have at most {FILES_MAX} files.");
                 return Err(Refusal::field("client_files", text));
             }
             let now = unit.store().clock().now();
             uploads::begin(unit.tx(), sending.task.id, (upload, &name), length, now).await?;
-            if replaced.bytes > 0 {
-                sweep_now(unit).await?;
-            }
             let reservation_id = place.take(unit.tx()).await?;
-            uploads::change_storage(unit, length - replaced.bytes, reservation_id).await?;
-            Ok(replaced)
+            uploads::change_storage(unit, length - replaced, reservation_id).await?;
+            Ok(())
         })
         .await;
-    let replaced = match outcome {
-        Ok(replaced) => replaced,
-        Err(refusal) => {
-            place.release(&sending.kit).await;
-            return Err(refusal);
-        }
-    };
-    uploads::remove_pieces(&sending.media.storage, tenant, &replaced.uploads).await;
+    if let Err(refusal) = outcome {
+        place.release_after(&sending.kit, &refusal).await;
+        return Err(refusal);
+    }
     let location = format!("{}/api/tasks/{}/data/{upload}", sending.caller.base_url, sending.task.id);
     Ok(headers(&mut HttpResponse::Created())
         .insert_header(("Location", location))

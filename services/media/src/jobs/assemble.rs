@@ -5,12 +5,12 @@ use service_kit::Kit;
 use uuid::Uuid;
 
 use super::{Claim, JobError};
-use crate::blobs;
-use crate::keeping::Kept;
+use crate::keeping::{Kept, sweep_now};
 use crate::media::Media;
 use crate::spool::{Spool, SpoolError};
 use crate::storage::Key;
 use crate::uploads::{self, UploadFile};
+use crate::{blobs, remains};
 
 /// What came of a file.
 pub enum Assembled {
@@ -55,11 +55,10 @@ pub async fn assemble(
     event_store::fail_point!("media.prepare.stored");
     note(kit, claim, (file, upload), kept).await?;
     event_store::fail_point!("media.prepare.assembled");
-    uploads::remove_pieces(&media.storage, claim.tenant, &[upload]).await;
     Ok(Assembled::Kept)
 }
 
-/// Takes hold of the bytes, which from now on count instead of the length that was announced.
+/// Takes hold of the bytes, which from now on count instead of the length that was announced, and leaves the pieces.
 async fn note(
     kit: &Kit,
     claim: &Claim,
@@ -74,6 +73,8 @@ async fn note(
         return Ok(unit.commit().await?);
     }
     let more = blobs::hold(unit.tx(), [blob_id]).await?;
+    remains::leave(unit.tx(), vec![upload], kit.clock.now()).await?;
+    sweep_now(&mut unit).await?;
     uploads::change_storage(&mut unit, more - file.length, None).await?;
     Ok(unit.commit().await?)
 }

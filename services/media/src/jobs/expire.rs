@@ -6,8 +6,6 @@ use service_kit::Kit;
 
 use super::{Claim, JobError};
 use crate::domain::task_data::{Action, Stage, TaskData, TaskDataCommand};
-use crate::keeping::sweep_now;
-use crate::media::Media;
 use crate::projections::known_tasks;
 use crate::uploads;
 
@@ -28,7 +26,6 @@ pub async fn watch(unit: &mut Unit, task_id: i64) -> Result<(), StoreError> {
 
 /// Looks whether somebody went on with it.
 pub async fn run(kit: &Kit, claim: &Claim) -> Result<(), JobError> {
-    let media = Media::of(kit)?;
     let task_id = claim.subject_id;
     let mut unit = claim.unit(kit).await?;
     let state = unit.load::<TaskData>(task_id).await?.unwrap_or_default();
@@ -47,11 +44,8 @@ pub async fn run(kit: &Kit, claim: &Claim) -> Result<(), JobError> {
     let organization_id = task.and_then(|task| task.organization_id);
     let expire = TaskDataCommand { organization_id, at: now, action: Action::Expire };
     unit.execute::<TaskData>(task_id, expire).await?;
-    let discarded = uploads::discard(unit.tx(), task_id, None).await?;
-    sweep_now(&mut unit).await?;
+    let less = uploads::discard(&mut unit, task_id, None).await?;
     claim.finish(unit.tx()).await?;
-    uploads::change_storage(&mut unit, -discarded.bytes, None).await?;
-    unit.commit().await?;
-    uploads::remove_pieces(&media.storage, claim.tenant, &discarded.uploads).await;
-    Ok(())
+    uploads::change_storage(&mut unit, -less, None).await?;
+    Ok(unit.commit().await?)
 }

@@ -33,7 +33,7 @@ pub async fn run(kit: &Kit, claim: &Claim) -> Result<(), JobError> {
     };
     if claim.attempts > ATTEMPTS_MAX {
         let message = "The storage or the database did not answer for too long; send the data again.";
-        return fail(kit, claim, &media, &request_id, message.to_owned()).await;
+        return fail(kit, claim, &request_id, message.to_owned()).await;
     }
     let mut tx = kit.store.database().tenant(claim.tenant).await?;
     let (total, _) = uploads::count(&mut tx, task_id).await?;
@@ -42,7 +42,7 @@ pub async fn run(kit: &Kit, claim: &Claim) -> Result<(), JobError> {
     let ready = total - i64::try_from(waiting.len()).unwrap_or(total);
     for (index, file) in waiting.iter().enumerate() {
         if let Assembled::Refused(message) = assemble(kit, claim, &media, file).await? {
-            return fail(kit, claim, &media, &request_id, message).await;
+            return fail(kit, claim, &request_id, message).await;
         }
         let now = ready + i64::try_from(index + 1).unwrap_or(total);
         if now * STEPS / total.max(1) > (now - 1) * STEPS / total.max(1) && now < total {
@@ -54,7 +54,7 @@ pub async fn run(kit: &Kit, claim: &Claim) -> Result<(), JobError> {
     event_store::fail_point!("media.prepare.after_end");
     match ended {
         Ok(()) => Ok(()),
-        Err(message) => fail(kit, claim, &media, &request_id, message).await,
+        Err(message) => fail(kit, claim, &request_id, message).await,
     }
 }
 
@@ -157,25 +157,16 @@ fn choose(task_id: i64, mut files: Vec<Whole>, options: &Options) -> Result<Chos
 }
 
 /// Ends an import that cannot succeed; nothing of it is kept.
-async fn fail(
-    kit: &Kit,
-    claim: &Claim,
-    media: &Media,
-    request_id: &str,
-    message: String,
-) -> Result<(), JobError> {
+async fn fail(kit: &Kit, claim: &Claim, request_id: &str, message: String) -> Result<(), JobError> {
     let task_id = claim.subject_id;
     let mut unit = claim.unit(kit).await?;
     let fail = Action::Fail { request_id: request_id.to_owned(), message };
     let command = command(&mut unit, task_id, fail).await?;
     unit.execute::<TaskData>(task_id, command).await?;
-    let discarded = uploads::discard(unit.tx(), task_id, None).await?;
-    sweep_now(&mut unit).await?;
+    let less = uploads::discard(&mut unit, task_id, None).await?;
     claim.finish(unit.tx()).await?;
-    uploads::change_storage(&mut unit, -discarded.bytes, None).await?;
-    unit.commit().await?;
-    uploads::remove_pieces(&media.storage, claim.tenant, &discarded.uploads).await;
-    Ok(())
+    uploads::change_storage(&mut unit, -less, None).await?;
+    Ok(unit.commit().await?)
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use event_store::Unit;
 use event_store::inbox::Handled;
 
 use crate::domain::task_data::{Action, Stage, TaskData, TaskDataCommand};
-use crate::keeping::sweep_now;
 use crate::projections::known_tasks;
 use crate::uploads;
 
@@ -27,10 +26,8 @@ pub fn handle<'a>(unit: &'a mut Unit, envelope: &'a Envelope, event: RequestCanc
             action: Action::Fail { request_id, message: "The request was cancelled.".to_owned() },
         };
         unit.execute::<TaskData>(task_id, fail).await?;
-        // Pieces of unfinished files are swept with the task.
-        let discarded = uploads::discard(unit.tx(), task_id, None).await?;
-        sweep_now(unit).await?;
-        uploads::change_storage(unit, -discarded.bytes, None).await?;
+        let less = uploads::discard(unit, task_id, None).await?;
+        uploads::change_storage(unit, -less, None).await?;
         Ok(())
     })
 }

@@ -112,7 +112,9 @@ async fn a_task_with_data_takes_no_more() {
     let task = world.filled(21, &[("a.jpg", &jpeg(1))], options()).await;
     world.start_upload(&task).await.expect(400);
     world.send_files(&task, &[("b.jpg", &jpeg(2))]).await.expect(400);
-    world.finish(&task, options()).await.expect(400);
+    let headers = [("Content-Type", "application/json")];
+    let more = options().to_string().into_bytes();
+    world.send(OWNER, "POST", &format!("{task}/data"), &headers, more).await.expect(400);
     assert_eq!(world.stored().await, jpeg(1).len() as i64);
     world.stop().await;
 }
@@ -128,9 +130,19 @@ async fn answers_that_got_lost_do_no_harm() {
     world.send_files(&task, &[("a.jpg", &one)]).await.expect(200);
     let other = world.send_files(&task, &[("a.jpg", &jpeg(2))]).await.expect(400).json();
     assert!(other["client_files"][0].as_str().unwrap().starts_with("a.jpg"), "{other}");
-    world.finish(&task, options()).await.expect(202);
+    let request = world.finish(&task, options()).await.expect(202).json();
     world.ended(&task).await;
+    // Also when everything is done by then.
+    assert_eq!(world.finish(&task, options()).await.expect(202).json(), request);
+    assert_eq!(world.events("task_data_submitted").await.len(), 1);
     assert_eq!(world.events("task_data_prepared").await[0]["data"]["size"], 1);
+    // And when it failed, which the request says.
+    let bad = world.task(22).await;
+    world.start_upload(&bad).await.expect(202);
+    crate::tus::send_whole(&world, &bad, "a.jpg", b"no picture").await;
+    let request = world.finish(&bad, options()).await.expect(202).json();
+    assert_eq!(world.ended(&bad).await["state"], "Failed");
+    assert_eq!(world.finish(&bad, options()).await.expect(202).json(), request);
     world.stop().await;
 }
 

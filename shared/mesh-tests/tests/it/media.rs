@@ -12,7 +12,7 @@ use crate::support::{mesh, unique};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn picture(format: ImageFormat, number: u8) -> Vec<u8> {
+pub fn picture(format: ImageFormat, number: u8) -> Vec<u8> {
     let pixel = |x: u32, y: u32| image::Rgb([(x * 3) as u8 ^ number, (y * 5) as u8, (x * y) as u8]);
     let mut bytes = Cursor::new(vec![]);
     DynamicImage::ImageRgb8(RgbImage::from_fn(60, 40, pixel)).write_to(&mut bytes, format).unwrap();
