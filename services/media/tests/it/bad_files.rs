@@ -102,26 +102,3 @@ async fn options_that_make_no_sense_are_refused() {
     world.send(OWNER, "POST", &format!("{task}/data"), &broken, b"{".to_vec()).await.expect(400);
     world.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_nearly_full_takes_nothing_and_gives_all() {
-    let world = World::start().await;
-    let one = jpeg(1);
-    let task = world.filled(21, &[("a.jpg", &one)], options()).await;
-    let other = World::start_with(vec![("STORAGE_FREE_MIB_MIN".into(), "999999999999".into())]).await;
-    let refused = other.task(22).await;
-    other.start_upload(&refused).await.expect(202);
-    let answer = other.send_files(&refused, &[("a.jpg", &one)]).await.expect(507).json();
-    assert!(answer["detail"].as_str().unwrap().contains("full"), "{answer}");
-    let headers = [("Upload-Length", "5"), ("Upload-Metadata", "filename YS5qcGc=")];
-    other.send(OWNER, "POST", &format!("{refused}/data"), &headers, vec![]).await.expect(507);
-    let health = |world: &World| {
-        let mesh = world.mesh.running.config.mesh_address;
-        format!("http://{mesh}/media/health/writes")
-    };
-    other.get(&health(&other)).await.expect(507);
-    world.get(&health(&world)).await.expect(200);
-    world.get(&format!("{task}/data?type=frame&number=0")).await.expect(200);
-    other.stop().await;
-    world.stop().await;
-}
