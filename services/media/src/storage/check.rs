@@ -33,14 +33,14 @@ impl Storage {
         };
         let Err((what, error)) = outcome else { return Ok(()) };
         let variables = self.variables;
-        match &error {
-            StoreFault::NotFound { .. } => bail!("{}: there is no such place", variables.name),
-            StoreFault::PermissionDenied { .. } | StoreFault::Unauthenticated { .. } => {
+        match Answer::of(&error) {
+            Answer::NotThere => bail!("{}: there is no such place", variables.name),
+            Answer::NotAllowed => {
                 bail!("{}: the storage does not let us {what}: {}", variables.identity, reason(&error))
             }
-            error if is_another_server(error) => bail!("{}: {}", variables.server, reason(error)),
-            error => {
-                let error = event_store::chain(error);
+            Answer::Elsewhere => bail!("{}: {}", variables.server, reason(&error)),
+            Answer::None => {
+                let error = event_store::chain(&error);
                 tracing::warn!(%error, "{}: the storage does not answer; it is asked again when needed", variables.server);
                 Ok(())
             }
@@ -82,17 +82,38 @@ impl Storage {
     }
 }
 
-/// Whether the server says that it is not the one we take it for.
-fn is_another_server(error: &StoreFault) -> bool {
-    let said = event_store::chain(error).to_string();
-    ["AuthorizationHeaderMalformed", "PermanentRedirect", "incorrectly configured region"]
-        .iter()
-        .any(|sign| said.contains(sign))
+/// What a place said.
+enum Answer {
+    NotThere,
+    NotAllowed,
+    /// The bucket is in another region.
+    Elsewhere,
+    /// Nothing, or nothing that a setting would change.
+    None,
 }
 
-/// The innermost cause, on one line.
+impl Answer {
+    fn of(error: &StoreFault) -> Self {
+        // A failed listing has no kind of its own: then the text has to do.
+        let said = event_store::chain(error);
+        let has = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
+        let elsewhere =
+            ["AuthorizationHeaderMalformed", "PermanentRedirect", "incorrectly configured region"];
+        match error {
+            _ if has(&elsewhere) => Self::Elsewhere,
+            StoreFault::PermissionDenied { .. } | StoreFault::Unauthenticated { .. } => Self::NotAllowed,
+            _ if has(&["status code: 403", "status code: 401"]) => Self::NotAllowed,
+            StoreFault::NotFound { .. } => Self::NotThere,
+            _ if has(&["status code: 404"]) => Self::NotThere,
+            _ => Self::None,
+        }
+    }
+}
+
+/// What the place said, on one line: the rest of it is about us.
 fn reason(error: &StoreFault) -> String {
-    let said = event_store::chain(error).to_string();
+    let said = event_store::chain(error);
+    let said = said.split_once("status code: ").map_or(said.as_str(), |(_, said)| said);
     let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(400).collect()
+    line.chars().take(160).collect()
 }

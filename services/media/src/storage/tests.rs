@@ -123,6 +123,7 @@ async fn a_bucket_that_says_no_stops_the_start_and_names_the_variable() {
     ] {
         let storage = Storage::open(&data, &s3(&endpoint, (id, secret), bucket)).unwrap();
         let said = storage.check_at_start().await.unwrap_err().to_string();
+        println!("{said}");
         assert!(said.contains(named) && !said.contains('\n') && !said.contains(secret), "{said}");
         assert!(storage.check_writes().await.is_err());
     }
