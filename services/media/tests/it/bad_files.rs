@@ -14,7 +14,22 @@ async fn each_bad_file_is_named_and_nothing_is_kept() {
     bomb[20..24].copy_from_slice(&40_000u32.to_be_bytes());
     let whole = picture(ImageFormat::Jpeg, 400, 300, 1);
     let cut = &whole[..whole.len() / 2];
-    let cases: [(&str, &[u8], &str); 7] = [
+    // JPEG's own largest numbers; a kilobyte of archive that would be a gigabyte; headers that speak of more than there is.
+    let mut huge = picture(ImageFormat::Jpeg, 64, 48, 1);
+    let frame = huge.windows(2).position(|bytes| bytes == [0xff, 0xc0]).unwrap();
+    huge[frame + 5..frame + 9].fill(0xff);
+    let archive = [b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0".as_slice(), &[0xff; 1024]].concat();
+    let webp = picture(ImageFormat::WebP, 90, 90, 1);
+    let mut nothing = picture(ImageFormat::Png, 8, 8, 1);
+    nothing[16..20].fill(0);
+    let long = format!("{}.jpg", "n".repeat(296));
+    let cases: [(&str, &[u8], &str); 13] = [
+        ("huge.jpg", &huge, "huge.jpg: a picture of 65535"),
+        ("archive.zip", &archive, "archive.zip: it is not a picture"),
+        ("archive.jpg", &archive, "archive.jpg: it is not a picture"),
+        ("short.webp", &webp[..webp.len() - 40], "short.webp: the picture ends"),
+        ("nothing.png", &nothing, "nothing.png: "),
+        (&long, &whole, &long),
         ("text.jpg", b"this is a text that calls itself a picture", "text.jpg"),
         ("bomb.png", &bomb, "bomb.png: a picture of 40000"),
         ("cut.jpg", cut, "cut.jpg: the picture ends"),
