@@ -132,7 +132,7 @@ impl Storage {
     }
 
     /// The same, but in a folder it may not outlive a power cut before [`Storage::settle`] was told of it: to write
-    /// many files to the disk together costs a fifth of doing it one by one.
+    /// many files to the disk together costs far less than doing it one by one.
     ///
     /// # Errors
     /// As [`Storage::put`].
