@@ -44,11 +44,13 @@ pub fn passes_through(blob: &Blob) -> bool {
     picture.plain && picture.orientation == 1 && blob.size <= PASSED_THROUGH_MAX
 }
 
-/// A derived picture that is in the storage.
+/// A derived picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Derived {
     pub size: u64,
     pub crc32: u32,
+    /// Its bytes, when the storage takes nothing in: reading goes on, and the next who asks has it made again.
+    pub held: Option<Bytes>,
 }
 
 /// Finds a derived picture, or makes it.
@@ -65,7 +67,11 @@ pub async fn get(
     // By the blob's row, not by its digest: what was made goes with the row, and bytes may come again.
     let key = (tenant, frame.blob_id, form);
     let made = media.making.try_get_with(key, find_or_make(kit, media, tenant, &frame.blob, form)).await;
-    made.map_err(|failure| failure.refusal())
+    let made = made.map_err(|failure| failure.refusal())?;
+    if made.held.is_some() {
+        media.making.invalidate(&key).await;
+    }
+    Ok(made)
 }
 
 /// Many askers get one failure, so it must be one that can be copied.
@@ -129,6 +135,7 @@ async fn find(kit: &Kit, tenant: TenantId, blob: &Blob, form: Form) -> Result<Op
         Ok(Derived {
             size: u64::try_from(row.size).map_err(corrupt)?,
             crc32: u32::try_from(row.crc32).map_err(corrupt)?,
+            held: None,
         })
     });
     found.transpose()
@@ -141,11 +148,12 @@ async fn make(
     blob: &Blob,
     form: Form,
 ) -> Result<Derived, Refusal> {
-    let original = media.storage.read(&Key::Blob(tenant, blob.digest)).await?;
     let picture = blob.picture;
-    let pixels = u64::from(picture.width) * u64::from(picture.height);
-    let made = media
-        .decode(pixels, move || match form {
+    // Before it is read: however many are wanted, only so many are in memory.
+    let decoder = media.decoder(u64::from(picture.width) * u64::from(picture.height)).await?;
+    let original = media.storage.read(&Key::Blob(tenant, blob.digest)).await?;
+    let made = decoder
+        .run(move || match form {
             Form::Compressed(quality) => convert::compressed(&original, &picture, quality),
             Form::Preview => convert::preview(&original, &picture, PREVIEW_SIDE, PREVIEW_QUALITY),
         })
@@ -155,11 +163,14 @@ async fn make(
             Refusal::bad_request("The picture is damaged and cannot be shown; its original can be had.")
         })?;
     let made = Bytes::from(made);
-    let derived = Derived { size: made.len() as u64, crc32: crc32fast::hash(&made) };
+    let derived = Derived { size: made.len() as u64, crc32: crc32fast::hash(&made), held: None };
     let key = Key::Derived(tenant, blob.digest, form.name());
     // The row is there before the object, so that the object goes when its blob does, whatever happens here.
     announce(kit, tenant, blob, form).await?;
-    media.storage.put(&key, Content::Memory(vec![made])).await?;
+    if let Err(error) = media.storage.put(&key, Content::Memory(vec![made.clone()])).await {
+        tracing::warn!(error = event_store::chain(&error), "a picture that was made could not be kept");
+        return Ok(Derived { held: Some(made), ..derived });
+    }
     if !note(kit, tenant, blob, form, &derived).await? {
         media.storage.delete(&[key]).await?;
         return Err(Refusal::not_found());

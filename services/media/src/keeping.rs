@@ -38,13 +38,15 @@ pub struct Kept {
     tenant: TenantId,
     /// When blobs were declared, and which.
     declared: Vec<(DateTime<Utc>, Vec<i64>)>,
+    /// What was put and may not outlive a power cut yet.
+    unsettled: Vec<Key>,
     /// One for each file, in order.
-    pub ids: Vec<i64>,
+    ids: Vec<i64>,
 }
 
 impl Kept {
     pub fn new(tenant: TenantId) -> Self {
-        Self { tenant, declared: vec![], ids: vec![] }
+        Self { tenant, declared: vec![], unsettled: vec![], ids: vec![] }
     }
 
     /// Declares files and puts those whose bytes are not there yet.
@@ -72,6 +74,7 @@ impl Kept {
         self.ids
             .extend(files.iter().filter_map(|file| declared.get(&file.blob.digest).map(|known| known.id)));
         event_store::fail_point!("media.keep.declared");
+        self.unsettled.extend(missing.iter().map(|file| Key::Blob(self.tenant, file.blob.digest)));
         let puts: Vec<_> = missing
             .iter()
             .map(|file| put(media.storage.clone(), Key::Blob(self.tenant, file.blob.digest), file.content()))
@@ -79,6 +82,17 @@ impl Kept {
         futures::stream::iter(puts).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
         event_store::fail_point!("media.keep.stored");
         Ok(())
+    }
+
+    /// Makes sure that all of it outlives a power cut, and returns the blobs that may be used from now on: one for
+    /// each file, in order.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub async fn settle(&mut self, media: &Media) -> Result<&[i64], StorageError> {
+        let unsettled = std::mem::take(&mut self.unsettled);
+        media.storage.settle(&unsettled).await?;
+        Ok(&self.ids)
     }
 
     /// Says that nothing of it is wanted, so that it is swept at once.
@@ -103,7 +117,7 @@ impl Kept {
 
 /// Writes one object; owns what it needs, so that several can be under way.
 async fn put(storage: Storage, key: Key, content: Content) -> Result<(), StorageError> {
-    storage.put(&key, content).await
+    storage.put_unsettled(&key, content).await
 }
 
 /// Queues a sweep of what nobody uses any more.

@@ -8,7 +8,7 @@ use contracts::TenantId;
 use event_store::StoreError;
 use moka::future::Cache;
 use service_kit::{Kit, Node, Refusal};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::derived::{Derived, Form};
 use crate::frames::{self, Frames};
@@ -106,34 +106,49 @@ impl Media {
         Ok(Some(frames))
     }
 
-    /// Runs a decode on a thread of its own; no more of them at a time than there are cores, and only one of a very
-    /// large picture.
+    /// A place to decode; there are no more of them than cores, and a very large picture takes them all.
     ///
     /// # Errors
     /// When the process stops.
-    pub async fn decode<T: Send + 'static>(
-        &self,
-        pixels: u64,
+    pub async fn decoder(&self, pixels: u64) -> Result<Decoder, Refusal> {
+        let places = if pixels > LARGE { self.places } else { 1 };
+        let place = self.decoders.clone().acquire_many_owned(places).await;
+        place.map(Decoder).map_err(|_| stopping())
+    }
+}
+
+/// A place to decode.
+pub struct Decoder(OwnedSemaphorePermit);
+
+impl Decoder {
+    /// Runs a decode on a thread of its own.
+    ///
+    /// # Errors
+    /// When the process stops.
+    pub async fn run<T: Send + 'static>(
+        self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let stopping = || Refusal::unavailable("The service is stopping.");
-        let places = if pixels > LARGE { self.places } else { 1 };
-        let place = self.decoders.clone().acquire_many_owned(places).await.map_err(|_| stopping())?;
         let outcome = tokio::task::spawn_blocking(move || {
             let outcome = work();
-            drop(place);
+            drop(self.0);
             outcome
         });
         outcome.await.map_err(|_| stopping())
     }
 }
 
-/// Opens the storage; refuses to start when a setting is wrong.
+fn stopping() -> Refusal {
+    Refusal::unavailable("The service is stopping.")
+}
+
+/// Opens the storage and tries it; refuses to start when a setting is wrong.
 ///
 /// # Errors
 /// Names the setting or the folder.
 pub async fn start(kit: Kit) -> anyhow::Result<()> {
     let media = Media::open(&kit)?;
+    media.storage.check_at_start().await?;
     kit.shared::<OnceLock<Media>>().get_or_init(|| media);
     Ok(())
 }

@@ -15,23 +15,22 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Error as StoreFault, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    WriteMultipart,
 };
-use tokio::io::AsyncReadExt;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use service_kit::config::storage as settings;
 
+mod check;
 mod error;
+mod folder;
+mod large;
 mod place;
 
 pub use error::StorageError;
 
 /// The SHA-256 of some bytes.
 pub type Digest = [u8; 32];
-
-/// A part of a multipart put. A bucket wants at least 5 MiB.
-const PART: usize = 8 * 1024 * 1024;
 
 /// The name of something stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +68,12 @@ pub struct Storage {
     store: Arc<dyn ObjectStore>,
     /// The folder, when it is one.
     folder: Option<PathBuf>,
+    /// What to name when the place says no.
+    variables: place::Variables,
+    /// How long a bucket may keep a request waiting.
+    patience: Duration,
+    /// Files on their way into a bucket: each takes memory.
+    sending: Arc<Semaphore>,
     /// Where files are kept while they arrive.
     incoming: PathBuf,
     free_bytes_min: u64,
@@ -80,10 +85,20 @@ impl Storage {
     /// # Errors
     /// Names the folder or the setting that is at fault.
     pub fn open(data: &FilePath, settings: &settings::Storage) -> anyhow::Result<Self> {
+        Self::open_patiently(data, settings, place::PATIENCE)
+    }
+
+    fn open_patiently(
+        data: &FilePath,
+        settings: &settings::Storage,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
         let incoming = data.join("media").join("incoming");
-        place::make_folder(&incoming)?;
-        let (store, folder) = place::open(data, &settings.place)?;
-        Ok(Self { store, folder, incoming, free_bytes_min: settings.free_bytes_min })
+        folder::make(&incoming)?;
+        let place::Opened { store, folder, variables } = place::open(data, &settings.place, patience)?;
+        let sending = Arc::new(Semaphore::new(large::AT_ONCE));
+        let free_bytes_min = settings.free_bytes_min;
+        Ok(Self { store, folder, variables, patience, sending, incoming, free_bytes_min })
     }
 
     /// A new file for something that arrives.
@@ -106,18 +121,44 @@ impl Storage {
         Ok(())
     }
 
-    /// Writes something unless it is there already: what has the same key has the same bytes.
+    /// Writes something unless it is there already: what has the same key has the same bytes. When this returns it
+    /// outlives a power cut.
     ///
     /// # Errors
     /// When it cannot be written; then nothing is there.
     pub async fn put(&self, key: &Key, content: Content) -> Result<(), StorageError> {
+        self.put_unsettled(key, content).await?;
+        self.settle(std::slice::from_ref(key)).await
+    }
+
+    /// The same, but in a folder it may not outlive a power cut before [`Storage::settle`] was told of it: to write
+    /// many files to the disk together costs far less than doing it one by one.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    pub async fn put_unsettled(&self, key: &Key, content: Content) -> Result<(), StorageError> {
         let path = key.path();
-        match content {
-            Content::Memory(parts) => self.put_new(&path, parts.into_iter().collect()).await,
-            Content::File(file) => match &self.folder {
-                Some(folder) => place::adopt(folder.join(path.as_ref()), file).await,
-                None => self.put_file(&path, &file).await,
-            },
+        match (&self.folder, content) {
+            (Some(folder), Content::Memory(parts)) => {
+                folder::write(folder.join(path.as_ref()), self.incoming(), parts).await
+            }
+            (Some(folder), Content::File(file)) => folder::adopt(folder.join(path.as_ref()), file).await,
+            (None, Content::Memory(parts)) => self.put_new(&path, parts.into_iter().collect()).await,
+            (None, Content::File(file)) => self.put_file(&path, &file).await,
+        }
+    }
+
+    /// Makes sure that what was put outlives a power cut. A bucket has said so already.
+    ///
+    /// # Errors
+    /// When the disk does not take it; then it must not be used.
+    pub async fn settle(&self, keys: &[Key]) -> Result<(), StorageError> {
+        match &self.folder {
+            Some(folder) if !keys.is_empty() => {
+                let files = keys.iter().map(|key| folder.join(key.path().as_ref())).collect();
+                folder::settle(folder.clone(), files).await
+            }
+            _ => Ok(()),
         }
     }
 
@@ -134,35 +175,13 @@ impl Storage {
         }
     }
 
-    async fn put_file(&self, path: &Path, file: &FilePath) -> Result<(), StorageError> {
-        let mut file = tokio::fs::File::open(file).await.map_err(StorageError::Io)?;
-        let mut upload = WriteMultipart::new_with_chunk_size(self.store.put_multipart(path).await?, PART);
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            let count = match file.read(&mut buffer).await {
-                Ok(count) => count,
-                Err(error) => {
-                    upload.abort().await?;
-                    return Err(StorageError::Io(error));
-                }
-            };
-            if count == 0 {
-                upload.finish().await?;
-                return Ok(());
-            }
-            // Two parts on their way at most.
-            upload.wait_for_capacity(2).await?;
-            upload.write(&buffer[..count]);
-        }
-    }
-
     /// Reads all of something small.
     ///
     /// # Errors
     /// When it is not there, or the storage is away.
     pub async fn read(&self, key: &Key) -> Result<Bytes, StorageError> {
         if let Some(folder) = &self.folder {
-            return place::read(folder.join(key.path().as_ref())).await;
+            return folder::read(folder.join(key.path().as_ref())).await;
         }
         Ok(self.store.get(&key.path()).await?.bytes().await?)
     }
@@ -187,7 +206,13 @@ impl Storage {
     /// When one cannot be removed.
     pub async fn delete(&self, keys: &[Key]) -> Result<(), StorageError> {
         let paths = futures::stream::iter(keys.iter().map(|key| Ok(key.path())).collect::<Vec<_>>());
-        self.delete_all(paths.boxed()).await
+        self.delete_all(paths.boxed()).await?;
+        if let Some(folder) = &self.folder {
+            // Or they might come back, and no row would know of them.
+            let files = keys.iter().map(|key| folder.join(key.path().as_ref())).collect();
+            folder::settle_removal(folder.clone(), files).await?;
+        }
+        Ok(())
     }
 
     /// Removes all pieces of a file that was sent piece by piece, also those that nobody noted.
@@ -199,7 +224,7 @@ impl Storage {
         let found = self.store.list(Some(&prefix)).map_ok(|object| object.location);
         self.delete_all(found.boxed()).await?;
         if let Some(folder) = &self.folder {
-            place::remove_empty(folder.join(prefix.as_ref())).await;
+            folder::remove_empty(folder.join(prefix.as_ref())).await;
         }
         Ok(())
     }
@@ -220,7 +245,7 @@ impl Storage {
 
     /// Removes files that arrived in part and that nobody goes on with, because the process was killed.
     pub async fn forget_incoming(&self, older_than: Duration) {
-        place::forget_old_files(self.incoming.clone(), older_than).await;
+        folder::forget_old_files(self.incoming.clone(), older_than).await;
     }
 }
 

@@ -68,6 +68,15 @@ impl TestMesh {
         Self { folder: self.folder, ..mesh }
     }
 
+    /// The same, with some settings changed.
+    pub async fn restart_with(mut self, services: Vec<Service>, changed: &[(&str, &str)]) -> Self {
+        for (name, value) in changed {
+            self.settings.retain(|(known, _)| known != name);
+            self.settings.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        self.restart(services).await
+    }
+
     /// Starts services once more on the same databases: replicas of those that run.
     pub async fn replica(&self, services: Vec<Service>, settings: Vec<(String, String)>) -> Self {
         Self::start_on(services, settings, self.urls.clone()).await

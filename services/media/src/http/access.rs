@@ -1,7 +1,9 @@
 //! Who may do what with the data of a task, of a job, and with a project's preview.
 //!
-//! What was allowed is remembered for a second, because frames are asked for by the hundred. So somebody who loses a
-//! right loses it here within a second.
+//! What was allowed is remembered, because frames are asked for by the hundred and a look into the database costs more
+//! than a frame. It is forgotten as soon as this replica has taken in any news at all; news that another replica has
+//! taken in forget it after [`REMEMBERED`], which is less than what news need from service to service. Who is asking is
+//! no part of it: each request's credential is checked anew, so a session that has ended ends here as everywhere.
 
 use std::time::Duration;
 
@@ -14,16 +16,21 @@ use crate::projections::known_jobs::{self, KnownJob};
 use crate::projections::known_projects;
 use crate::projections::known_tasks::{self, KnownTask};
 
-/// How long a right is remembered.
-const REMEMBERED: Duration = Duration::from_secs(1);
+/// How long a right is remembered without news.
+const REMEMBERED: Duration = Duration::from_millis(100);
 
 /// Who, what, and for what.
 type Question = (TenantId, i64, Option<Privilege>, Resource, i64, &'static str);
 
-/// What was allowed a moment ago.
+/// What was allowed a moment ago, each with the [`news`] that it rests on.
 struct Allowed {
-    tasks: Cache<Question, KnownTask>,
-    jobs: Cache<Question, (KnownJob, KnownTask)>,
+    tasks: Cache<Question, (u64, KnownTask)>,
+    jobs: Cache<Question, (u64, KnownJob, KnownTask)>,
+}
+
+/// How often this replica has taken in news: about tasks and jobs, or about roles.
+fn news(kit: &Kit) -> u64 {
+    *kit.store.wake().follow_taken().borrow()
 }
 
 impl Default for Allowed {
@@ -46,7 +53,9 @@ fn question(caller: &Caller, resource: Resource, id: i64, scope: &'static str) -
 pub async fn task(kit: &Kit, caller: &Caller, id: i64, scope: &'static str) -> Result<KnownTask, Refusal> {
     let allowed = kit.shared::<Allowed>();
     let question = question(caller, Resource::Tasks, id, scope);
-    if let Some(task) = allowed.tasks.get(&question).await {
+    // Before anything is read: what comes while it is read may or may not be in it.
+    let news = news(kit);
+    if let Some((_, task)) = allowed.tasks.get(&question).await.filter(|(then, _)| *then == news) {
         return Ok(task);
     }
     let task = known_task(kit, caller.tenant(), id).await?;
@@ -60,7 +69,7 @@ pub async fn task(kit: &Kit, caller: &Caller, id: i64, scope: &'static str) -> R
         ],
     );
     permit(kit, caller, Resource::Tasks, scope, task.organization_id, ownership).await?;
-    allowed.tasks.insert(question, task.clone()).await;
+    allowed.tasks.insert(question, (news, task.clone())).await;
     Ok(task)
 }
 
@@ -76,8 +85,9 @@ pub async fn job(
 ) -> Result<(KnownJob, KnownTask), Refusal> {
     let allowed = kit.shared::<Allowed>();
     let question = question(caller, Resource::Jobs, id, scope);
-    if let Some(found) = allowed.jobs.get(&question).await {
-        return Ok(found);
+    let news = news(kit);
+    if let Some((_, job, task)) = allowed.jobs.get(&question).await.filter(|(then, ..)| *then == news) {
+        return Ok((job, task));
     }
     let find = async |tx: &mut event_store::Tx| known_jobs::find(tx, id).await;
     let job = kit.find_late(caller.tenant(), ("projects", "job", id), find).await?;
@@ -94,7 +104,7 @@ pub async fn job(
         ],
     );
     permit(kit, caller, Resource::Jobs, scope, task.organization_id, ownership).await?;
-    allowed.jobs.insert(question, (job.clone(), task.clone())).await;
+    allowed.jobs.insert(question, (news, job.clone(), task.clone())).await;
     Ok((job, task))
 }
 

@@ -214,7 +214,7 @@ impl Asked {
         Ok(Whole {
             etag: format!("{}-{}", hex::encode(frame.blob.digest), form.name()),
             mime: "image/jpeg",
-            parts: vec![Part::Stored { key, size: made.size }],
+            parts: vec![Part::of(key, made.size, made.held)],
         })
     }
 
@@ -251,6 +251,7 @@ impl Asked {
                 key: Key::Blob(tenant, blob.digest),
                 size: blob.size,
                 crc32: blob.crc32,
+                held: None,
             });
         }
         let form = Form::Compressed(image_quality);
@@ -260,6 +261,7 @@ impl Asked {
             key: Key::Derived(tenant, blob.digest, form.name()),
             size: made.size,
             crc32: made.crc32,
+            held: made.held,
         })
     }
 }

@@ -4,6 +4,8 @@ use service_kit::Refusal;
 
 /// The longest name, in characters, as CVAT has it.
 const LENGTH_MAX: usize = 1024;
+/// The longest part of a path, in bytes, that can be a file on any disk: whoever gets the picture back wants to save it.
+const PART_MAX: usize = 255;
 
 fn refused(name: &str) -> Refusal {
     let shown: String = name.chars().filter(|letter| !letter.is_control()).take(LENGTH_MAX).collect();
@@ -18,7 +20,7 @@ pub fn relative(name: &str) -> Result<String, Refusal> {
     let path = name.replace('\\', "/");
     let parts: Vec<&str> = path.split('/').filter(|part| *part != ".").collect();
     let fine = !parts.is_empty()
-        && parts.iter().all(|part| !part.is_empty() && *part != "..")
+        && parts.iter().all(|part| !part.is_empty() && *part != ".." && part.len() <= PART_MAX)
         && !path.chars().any(char::is_control)
         && path.chars().count() <= LENGTH_MAX;
     if fine { Ok(parts.join("/")) } else { Err(refused(name)) }
@@ -57,6 +59,9 @@ mod tests {
         for bad in ["/cat.jpg", "cats//cat.jpg", "cats/", "../cat.jpg", "cats/../../x", "..\\x", ""] {
             assert!(relative(bad).is_err(), "{bad:?}");
         }
-        assert!(relative(&"x".repeat(1025)).is_err());
+        assert!(relative(&"x".repeat(256)).is_err());
+        assert!(relative(&"ü".repeat(128)).is_err());
+        assert!(relative(&"x".repeat(255)).is_ok());
+        assert!(relative(&"folder/".repeat(147)[..1028]).is_err());
     }
 }

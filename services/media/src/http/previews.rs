@@ -30,7 +30,7 @@ pub async fn preview(
     Ok(Whole {
         etag: format!("{}-{}", hex::encode(frame.blob.digest), Form::Preview.name()),
         mime: "image/jpeg",
-        parts: vec![Part::Stored { key, size: made.size }],
+        parts: vec![Part::of(key, made.size, made.held)],
     })
 }
 

@@ -173,10 +173,14 @@ impl Incoming<'_> {
             Ok(place) => place,
             Err(refusal) => return Err((refusal, Place::none())),
         };
+        let ids = match self.kept.settle(&self.sending.media).await {
+            Ok(ids) => ids,
+            Err(error) => return Err((error.into(), place)),
+        };
         let files: Vec<Arrived> = self
             .names
             .iter()
-            .zip(&self.kept.ids)
+            .zip(ids)
             .map(|(name, blob_id)| Arrived { name: name.clone(), blob_id: *blob_id })
             .collect();
         match note(self.sending, &files, &place).await {

@@ -32,6 +32,14 @@ pub enum Part {
 }
 
 impl Part {
+    /// Something stored, or its bytes when they could not be.
+    pub fn of(key: Key, size: u64, held: Option<Bytes>) -> Self {
+        match held {
+            Some(bytes) => Self::Memory(bytes),
+            None => Self::Stored { key, size },
+        }
+    }
+
     pub fn size(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,

@@ -14,6 +14,8 @@ pub struct Entry {
     pub key: Key,
     pub size: u64,
     pub crc32: u32,
+    /// Its bytes, when they could not be stored.
+    pub held: Option<Bytes>,
 }
 
 const LOCAL: u32 = 0x0403_4b50;
@@ -45,7 +47,7 @@ pub fn archive(entries: Vec<Entry>) -> Whole {
         add_central(&mut central, &entry, offset);
         offset += header.len() as u64 + entry.size;
         parts.push(Part::Memory(header.into()));
-        parts.push(Part::Stored { key: entry.key, size: entry.size });
+        parts.push(Part::of(entry.key, entry.size, entry.held));
     }
     add_end(&mut central, count, offset);
     parts.push(Part::Memory(Bytes::from(central)));
@@ -155,6 +157,7 @@ mod tests {
             key: Key::Blob(TenantId::DEPLOYMENT, [u8::try_from(index % 200).unwrap(); 32]),
             size: content.len() as u64,
             crc32: crc32fast::hash(content),
+            held: None,
         }
     }
 

@@ -53,7 +53,7 @@ pub async fn assemble(
     let mut kept = Kept::new(claim.tenant);
     kept.add(kit, media, &[spooled]).await?;
     event_store::fail_point!("media.prepare.stored");
-    note(kit, claim, (file, upload), kept).await?;
+    note(kit, claim, media, (file, upload), kept).await?;
     event_store::fail_point!("media.prepare.assembled");
     Ok(Assembled::Kept)
 }
@@ -62,10 +62,11 @@ pub async fn assemble(
 async fn note(
     kit: &Kit,
     claim: &Claim,
+    media: &Media,
     (file, upload): (&UploadFile, Uuid),
-    kept: Kept,
+    mut kept: Kept,
 ) -> Result<(), JobError> {
-    let Some(blob_id) = kept.ids.first().copied() else { return Ok(()) };
+    let Some(blob_id) = kept.settle(media).await?.first().copied() else { return Ok(()) };
     let mut unit = claim.unit(kit).await?;
     if !uploads::complete(unit.tx(), claim.subject_id, upload, blob_id).await? {
         // The task was removed meanwhile.

@@ -16,6 +16,8 @@ pub enum StorageError {
     Io(#[source] std::io::Error),
     #[error("the storage is not available")]
     Away(#[source] object_store::Error),
+    #[error("the storage does not answer")]
+    Silent,
 }
 
 impl From<object_store::Error> for StorageError {

@@ -58,3 +58,143 @@ async fn a_disk_that_must_keep_more_than_it_has_is_full() {
     assert!(matches!(open(&data, 0).check_room(u64::MAX), Err(StorageError::Full)));
     std::fs::remove_dir_all(data).unwrap();
 }
+
+#[tokio::test]
+async fn what_a_power_cut_has_left_is_not_taken_for_the_bytes() {
+    let data = folder();
+    let storage = open(&data, 0);
+    let content = || Content::Memory(vec![Bytes::from_static(b"all of it")]);
+    storage.put(&key(1), content()).await.unwrap();
+    let file = storage.folder.clone().unwrap().join(key(1).path().as_ref());
+    for left in [&b""[..], b"all of ", b"all of \0\0"] {
+        std::fs::write(&file, left).unwrap();
+        storage.put(&key(1), content()).await.unwrap();
+        assert_eq!(storage.read(&key(1)).await.unwrap(), "all of it", "{left:?}");
+        std::fs::write(&file, left).unwrap();
+        let arrived = storage.incoming();
+        std::fs::write(&arrived, b"all of it").unwrap();
+        storage.put(&key(1), Content::File(arrived)).await.unwrap();
+        assert_eq!(storage.read(&key(1)).await.unwrap(), "all of it", "{left:?}");
+    }
+    // Many at once are settled by another call.
+    let keys: Vec<Key> = (10..30).map(key).collect();
+    for key in &keys {
+        storage.put_unsettled(key, content()).await.unwrap();
+    }
+    storage.settle(&keys).await.unwrap();
+    storage.delete(&keys).await.unwrap();
+    // What was never put cannot be settled.
+    assert!(storage.settle(&[key(99)]).await.is_err());
+    std::fs::remove_dir_all(data).unwrap();
+}
+
+fn s3(endpoint: &str, keys: (&str, &str), bucket: &str) -> settings::Storage {
+    let keys = Some((keys.0.to_owned(), keys.1.to_owned()));
+    let place = settings::Place::S3(settings::S3 {
+        bucket: bucket.to_owned(),
+        region: None,
+        keys,
+        endpoint: Some(endpoint.to_owned()),
+        // Short: the server of the tests cannot take long names in parts.
+        folder: event_store::new_id().simple().to_string().split_off(24),
+    });
+    settings::Storage { place, free_bytes_min: 0 }
+}
+
+/// The server of `infra/s3`, when the run has one.
+#[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
+fn server() -> Option<(String, (String, String), String)> {
+    if std::env::var("TEST_S3").is_err() {
+        println!("skipped: TEST_S3 names no server (infra/s3)");
+        return None;
+    }
+    let of = |name: &str| std::env::var(format!("STORAGE_AWS_{name}")).unwrap();
+    Some((of("ENDPOINT_URL"), (of("ACCESS_KEY_ID"), of("SECRET_ACCESS_KEY")), of("BUCKET_NAME")))
+}
+
+#[tokio::test]
+async fn a_bucket_that_says_no_stops_the_start_and_names_the_variable() {
+    let Some((endpoint, (id, secret), bucket)) = server() else { return };
+    let data = folder();
+    for (id, secret, bucket, named) in [
+        (id.as_str(), "wrong", bucket.as_str(), "STORAGE_AWS_SECRET_ACCESS_KEY"),
+        ("nobody", &secret, &bucket, "STORAGE_AWS_ACCESS_KEY_ID"),
+        (&id, &secret, "no-such-bucket", "STORAGE_AWS_BUCKET_NAME"),
+    ] {
+        let storage = Storage::open(&data, &s3(&endpoint, (id, secret), bucket)).unwrap();
+        let said = storage.check_at_start().await.unwrap_err().to_string();
+        println!("{said}");
+        assert!(said.contains(named) && !said.contains('\n') && !said.contains(secret), "{said}");
+        assert!(storage.check_writes().await.is_err());
+    }
+    let storage = Storage::open(&data, &s3(&endpoint, (&id, &secret), &bucket)).unwrap();
+    storage.check_at_start().await.unwrap();
+    storage.check_writes().await.unwrap();
+    std::fs::remove_dir_all(data).unwrap();
+}
+
+#[tokio::test]
+async fn a_bucket_that_does_not_answer_is_no_reason_not_to_start() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let data = folder();
+    for address in [silent.local_addr().unwrap(), gone] {
+        let settings = s3(&format!("http://{address}"), ("key", "secret"), "pictures");
+        let storage = Storage::open_patiently(&data, &settings, Duration::from_millis(300)).unwrap();
+        let began = std::time::Instant::now();
+        storage.check_at_start().await.unwrap();
+        assert!(storage.check_writes().await.is_err());
+        let content = Content::Memory(vec![Bytes::from_static(b"x")]);
+        assert!(storage.put(&key(1), content).await.is_err());
+        let file = storage.incoming();
+        std::fs::write(&file, vec![1; 9_000_000]).unwrap();
+        assert!(storage.put(&key(2), Content::File(file.clone())).await.is_err());
+        assert!(storage.read(&key(1)).await.is_err());
+        std::fs::remove_file(file).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(20), "{address}: {:?}", began.elapsed());
+    }
+    std::fs::remove_dir_all(data).unwrap();
+}
+
+/// How much memory this process takes, in MiB.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn a_large_file_is_never_all_in_memory() {
+    let Some((endpoint, (id, secret), bucket)) = server() else { return };
+    let data = folder();
+    let storage = Storage::open(&data, &s3(&endpoint, (&id, &secret), &bucket)).unwrap();
+    let file = storage.incoming();
+    let size: u64 = 300 * 1024 * 1024;
+    std::fs::File::create(&file).unwrap().set_len(size).unwrap();
+    let before = memory();
+    let most = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let watch = {
+        let most = most.clone();
+        async move {
+            loop {
+                most.fetch_max(memory(), std::sync::atomic::Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let work = async {
+        storage.put(&key(1), Content::File(file.clone())).await.unwrap();
+        let mut pieces = storage.stream(&key(1), None).await.unwrap();
+        let mut read = 0;
+        while let Some(piece) = pieces.try_next().await.unwrap() {
+            read += piece.len() as u64;
+        }
+        assert_eq!(read, size);
+    };
+    tokio::select! { () = work => {} () = watch => {} }
+    let grown = most.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(before);
+    println!("300 MiB to a bucket and back took {grown} MiB");
+    assert!(grown < 100, "{grown} MiB");
+    storage.delete(&[key(1)]).await.unwrap();
+    std::fs::remove_dir_all(data).unwrap();
+}

@@ -1,9 +1,12 @@
 //! Media alone, among services that say what a test tells them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod bad_files;
 mod frames;
+mod full;
 mod lifecycle;
+mod s3;
 mod tus;
 mod uploads;
 mod world;

@@ -176,7 +176,7 @@ async fn only_who_may_can_send_and_see() {
         .await
         .expect(202);
     let tenant = fake::tenant(2).to_string();
-    let of_other = world.mesh.running.config.data.join("media/objects/t").join(tenant);
+    let of_other = world.objects().join("t").join(tenant);
     assert!(of_other.exists(), "each tenant has its own");
     world.stop().await;
 }

@@ -1,6 +1,7 @@
 //! A running media service, what projects says to it, and pictures.
 
 use std::io::Cursor;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use serde_json::{Value, json};
 use service_kit::Service;
 use test_kit::{TestMesh, eventually, fake};
 
+use crate::s3;
+
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Owns every task unless a test says otherwise.
 pub const OWNER: &str = "7.worker";
@@ -22,6 +25,8 @@ pub const STRANGER: &str = "7.admin.2";
 
 pub struct World {
     pub mesh: TestMesh,
+    /// Where a bucket's objects are, when the pictures are in one.
+    bucket: Option<PathBuf>,
     events: Mutex<Vec<Value>>,
     http: reqwest::Client,
 }
@@ -60,16 +65,29 @@ impl World {
         Self::start_with(vec![]).await
     }
 
-    pub async fn start_with(settings: Vec<(String, String)>) -> Self {
+    /// With pictures in a folder, or on the S3 server whose folder `TEST_S3` names (see `infra/s3`), each world in a
+    /// part of the bucket of its own.
+    pub async fn start_with(mut settings: Vec<(String, String)>) -> Self {
+        let bucket = s3::bucket();
+        if let Some((variables, _)) = &bucket {
+            let missing = |name: &String| !settings.iter().any(|(known, _)| known == name);
+            let missing: Vec<_> = variables.iter().filter(|(name, _)| missing(name)).cloned().collect();
+            settings.extend(missing);
+        }
         let mesh = TestMesh::start_with(services(), settings).await;
         let http = service_kit::http_client::builder().build().unwrap();
-        Self { mesh, events: Mutex::default(), http }
+        Self { mesh, bucket: bucket.map(|(_, folder)| folder), events: Mutex::default(), http }
     }
 
     pub async fn restart(self) -> Self {
-        let Self { mesh, events, http } = self;
-        let mesh = mesh.restart(services()).await;
-        let world = Self { mesh, events, http };
+        self.restart_with(&[]).await
+    }
+
+    /// Starts again, with some settings changed.
+    pub async fn restart_with(self, changed: &[(&str, &str)]) -> Self {
+        let Self { mesh, bucket, events, http } = self;
+        let mesh = mesh.restart_with(services(), changed).await;
+        let world = Self { mesh, bucket, events, http };
         world.tell().await;
         world
     }
@@ -78,6 +96,12 @@ impl World {
         let data = self.mesh.running.config.data.clone();
         self.mesh.running.stop().await;
         std::fs::remove_dir_all(data).unwrap();
+    }
+
+    /// Where objects are.
+    pub fn objects(&self) -> PathBuf {
+        let folder = || self.mesh.running.config.data.join("media/objects");
+        self.bucket.clone().unwrap_or_else(folder)
     }
 
     async fn tell(&self) {
@@ -249,9 +273,12 @@ impl World {
     pub fn files(&self) -> usize {
         fn below(folder: &std::path::Path) -> usize {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            // The server's own notes about objects begin with a dot.
+            let entries = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
             entries.map(|entry| if entry.path().is_dir() { below(&entry.path()) } else { 1 }).sum()
         }
-        below(&self.mesh.running.config.data.join("media"))
+        let in_bucket = self.bucket.as_deref().map_or(0, below);
+        below(&self.mesh.running.config.data.join("media")) + in_bucket
     }
 
     /// Waits until nothing is kept any more.

@@ -21,7 +21,7 @@ use crate::support::{mesh, services, unique};
 const PASSWORD: &str = "correct horse battery";
 
 /// A second tenant with an admin of its own; there is no endpoint for that yet.
-async fn other_tenant(mesh: &TestMesh) -> Client {
+pub async fn other_tenant(mesh: &TestMesh) -> Client {
     let store = &mesh.running.kit("identity").unwrap().store;
     let hash = identity::passwords::hash(PASSWORD.to_owned()).await.unwrap();
     let context = Context::mesh(TenantId(event_store::new_id()));

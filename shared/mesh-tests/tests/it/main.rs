@@ -12,6 +12,7 @@ mod freshness;
 mod isolation;
 mod labels;
 mod media;
+mod media_isolation;
 mod mesh_map;
 mod one_trace;
 mod organization_ends;

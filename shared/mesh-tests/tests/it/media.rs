@@ -20,13 +20,13 @@ pub fn picture(format: ImageFormat, number: u8) -> Vec<u8> {
 }
 
 /// The first admin, who also sends and gets what is no JSON.
-struct Person<'a> {
-    mesh: &'a TestMesh,
-    http: reqwest::Client,
+pub struct Person<'a> {
+    pub mesh: &'a TestMesh,
+    pub http: reqwest::Client,
 }
 
 impl Person<'_> {
-    async fn send(
+    pub async fn send(
         &self,
         method: &str,
         path: &str,
@@ -42,21 +42,21 @@ impl Person<'_> {
         (response.status().as_u16(), response.bytes().await.unwrap().to_vec())
     }
 
-    async fn json(&self, method: &str, path: &str, body: Value, status: u16) -> Value {
+    pub async fn json(&self, method: &str, path: &str, body: Value, status: u16) -> Value {
         let headers = [("content-type", "application/json")];
         let (seen, body) = self.send(method, path, &headers, body.to_string().into()).await;
         assert_eq!(seen, status, "{method} {path}: {}", String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).unwrap_or(Value::Null)
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         let (status, body) = self.send("GET", path, &[], vec![]).await;
         assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).unwrap()
     }
 
     /// Sends files and says so; returns the request's id. No pause anywhere: media hears of the task when it must.
-    async fn upload(&self, task: i64, files: &[(&str, Vec<u8>)]) -> String {
+    pub async fn upload(&self, task: i64, files: &[(&str, Vec<u8>)]) -> String {
         let path = format!("/api/tasks/{task}/data/");
         assert_eq!(self.send("POST", &path, &[("Upload-Start", "")], vec![]).await.0, 202);
         let mut body = vec![];
@@ -80,7 +80,7 @@ impl Person<'_> {
     }
 
     /// Polls a request, which must never be unknown, until it has ended.
-    async fn ended(&self, request: &str) -> Value {
+    pub async fn ended(&self, request: &str) -> Value {
         eventually("the request ends", PATIENCE, async || {
             let request = self.get(&format!("/api/requests/{request}")).await;
             ["finished", "failed"].contains(&request["status"].as_str().unwrap()).then_some(request)

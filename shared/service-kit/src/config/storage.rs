@@ -66,6 +66,11 @@ impl Storage {
             None => bail!("STORAGE_TYPE is set, but {name} is not"),
         };
         let own = |name: &str| text(name).map(str::to_owned);
+        let url = |name: &str| match text(name).map(url::Url::parse) {
+            None => Ok(None),
+            Some(Ok(url)) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(own(name)),
+            Some(_) => bail!("{name} must be a URL such as https://host:port"),
+        };
         let folder = |name: &str| text(name).unwrap_or_default().trim_matches('/').to_owned();
         let (prefix, place) = match text("STORAGE_TYPE") {
             None | Some("volume") => ("", Place::Folder),
@@ -79,7 +84,7 @@ impl Storage {
                     bucket: needed("STORAGE_AWS_BUCKET_NAME")?,
                     region: own("STORAGE_AWS_REGION_NAME"),
                     keys,
-                    endpoint: own("STORAGE_AWS_ENDPOINT_URL"),
+                    endpoint: url("STORAGE_AWS_ENDPOINT_URL")?,
                     folder: folder("STORAGE_AWS_FOLDER"),
                 };
                 ("STORAGE_AWS_", Place::S3(place))
@@ -88,7 +93,7 @@ impl Storage {
                 let place = Gcs {
                     bucket: needed("STORAGE_GCS_BUCKET_NAME")?,
                     credentials_file: own("GOOGLE_APPLICATION_CREDENTIALS"),
-                    endpoint: own("STORAGE_GCS_ENDPOINT"),
+                    endpoint: url("STORAGE_GCS_ENDPOINT")?,
                     folder: folder("STORAGE_GCS_FOLDER"),
                 };
                 ("STORAGE_GCS_", Place::Gcs(place))
@@ -98,7 +103,7 @@ impl Storage {
                     account: needed("STORAGE_AZURE_ACCOUNT_NAME")?,
                     key: own("STORAGE_AZURE_ACCOUNT_KEY"),
                     container: needed("STORAGE_AZURE_CONTAINER_NAME")?,
-                    endpoint: own("STORAGE_AZURE_ENDPOINT_URL"),
+                    endpoint: url("STORAGE_AZURE_ENDPOINT_URL")?,
                     folder: folder("STORAGE_AZURE_FOLDER"),
                 };
                 ("STORAGE_AZURE_", Place::Azure(place))
@@ -165,5 +170,29 @@ mod tests {
             [("STORAGE_TYPE", "s3"), ("STORAGE_AWS_BUCKET_NAME", "b"), ("STORAGE_AWS_ACCESS_KEY_ID", "k")];
         assert!(parse(&half).is_err());
         assert!(matches!(parse(&[]).unwrap().place, Place::Folder));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let aws = [("STORAGE_TYPE", "s3"), ("STORAGE_AWS_BUCKET_NAME", "b")];
+        let google = [("STORAGE_TYPE", "gcs"), ("STORAGE_GCS_BUCKET_NAME", "b")];
+        let azure = [("STORAGE_TYPE", "azure"), ("STORAGE_AZURE_ACCOUNT_NAME", "a")];
+        let endpoint = |kind: &[(&'static str, &'static str)], name, value| [kind, &[(name, value)]].concat();
+        for (vars, named) in [
+            (vec![("STORAGE_TYPE", "tape")], "STORAGE_TYPE"),
+            (vec![("STORAGE_TYPE", "s3")], "STORAGE_AWS_BUCKET_NAME"),
+            (vec![("STORAGE_TYPE", "gcs")], "STORAGE_GCS_BUCKET_NAME"),
+            (vec![("STORAGE_TYPE", "azure")], "STORAGE_AZURE_ACCOUNT_NAME"),
+            (azure.to_vec(), "STORAGE_AZURE_CONTAINER_NAME"),
+            (endpoint(&aws, "STORAGE_AWS_SECRET_ACCESS_KEY", "s"), "STORAGE_AWS_ACCESS_KEY_ID"),
+            (endpoint(&aws, "STORAGE_AWS_ENDPOINT_URL", "127.0.0.1:9000"), "STORAGE_AWS_ENDPOINT_URL"),
+            (endpoint(&aws, "STORAGE_AWS_ENDPOINT_URL", "ftp://store"), "STORAGE_AWS_ENDPOINT_URL"),
+            (endpoint(&google, "STORAGE_GCS_ENDPOINT", "store"), "STORAGE_GCS_ENDPOINT"),
+            (endpoint(&aws, "STORAGE_GCS_FOLDER", "x"), "STORAGE_GCS_FOLDER"),
+            (vec![("STORAGE_FREE_MIB_MIN", "little")], "STORAGE_FREE_MIB_MIN"),
+        ] {
+            let said = parse(&vars).err().unwrap().to_string();
+            assert!(said.contains(named) && !said.contains('\n'), "{vars:?}: {said}");
+        }
     }
 }
