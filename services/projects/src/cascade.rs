@@ -51,6 +51,8 @@ pub async fn job_changed<E: Failure>(unit: &mut Unit, task_id: i64, at: DateTime
 
 /// A project's tasks changed: the project follows.
 pub async fn tasks_changed<E: Failure>(unit: &mut Unit, project_id: i64, at: DateTime<Utc>) -> Result<(), E> {
+    // First, so that of two tasks that change at once the second sees the first.
+    unit.load::<Project>(project_id).await?;
     let totals = project_tasks::of(unit.tx(), [project_id]).await?.remove(&project_id).unwrap_or_default();
     let follow = ProjectCommand::Follow { status: totals.status().to_owned(), at };
     unit.execute::<Project>(project_id, follow).await?;

@@ -5,7 +5,7 @@
 //! the closure reads its own writes; the event rows are written last, just before COMMIT, because whoever
 //! waits for a unique index must not hold a place in the log already.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -111,7 +111,7 @@ impl<E> HasStoreError for ExecuteError<E> {
 }
 
 /// How often a transaction is tried when writers collide.
-pub(crate) const TRIES: u32 = 8;
+pub(crate) const TRIES: u32 = 16;
 
 impl Store {
     /// A store of `service` on its database.
@@ -164,6 +164,7 @@ impl Store {
             context,
             buffer: Buffer::default(),
             streams: HashMap::new(),
+            met: BTreeSet::new(),
             absent: HashSet::new(),
             contested: None,
             piles: Vec::new(),
@@ -172,15 +173,24 @@ impl Store {
 
     /// Runs `work` in one transaction and commits it. `work` may run several times: it must have no effect
     /// but through its [`Unit`].
+    ///
+    /// Whoever collided with others locks the streams that it came upon in their order when it runs again, so that it
+    /// does not deadlock with them once more.
     pub async fn transact<T, E: HasStoreError>(
         &self,
         context: &Context,
         work: impl AsyncFn(&mut Unit) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut tries = 1;
+        let mut streams = BTreeSet::new();
         loop {
             let mut unit = self.begin(context.clone()).await?;
-            let (error, contested) = match work(&mut unit).await {
+            let outcome = match unit.lock_all(&streams).await {
+                Ok(()) => work(&mut unit).await,
+                Err(error) => Err(error.into()),
+            };
+            streams.append(&mut unit.met);
+            let (error, contested) = match outcome {
                 Ok(value) => match unit.commit().await {
                     Ok(()) => return Ok(value),
                     Err(error) => (E::from(error), None),
@@ -301,6 +311,8 @@ pub struct Unit {
     buffer: Buffer,
     /// Streams that this unit already changed: their newest version is not in the database yet.
     streams: HashMap<StreamKey, (i64, i64, String)>,
+    /// Streams that this unit came upon.
+    met: BTreeSet<StreamKey>,
     /// Streams that this unit looked for and did not find. One that is there after all was created meanwhile, and
     /// what was decided on its absence is void.
     absent: HashSet<StreamKey>,
@@ -349,6 +361,24 @@ impl Unit {
         Ok(())
     }
 
+    /// Locks streams in their order: their names, which also those have that nobody has created yet, and then
+    /// their rows, which those respect who run for the first time.
+    async fn lock_all(&mut self, streams: &BTreeSet<StreamKey>) -> Result<(), StoreError> {
+        let names = "SELECT pg_advisory_xact_lock(hashtextextended($2 || '/' || $3, hashtext($1::text)))";
+        let rows = "SELECT FROM es_stream WHERE tenant_id = $1 AND kind = $2 AND stream_id = $3 FOR UPDATE";
+        for statement in [names, rows] {
+            for (tenant, kind, id) in streams.iter().filter(|(tenant, ..)| *tenant == self.context.tenant) {
+                Sql::fixed(statement)
+                    .bind::<SqlUuid>(tenant.0)
+                    .bind::<Text>(*kind)
+                    .bind::<BigInt>(*id)
+                    .execute(&mut *self.tx)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
     /// A stream's state as this unit sees it; locks the stream until the end of the transaction.
     pub async fn load<A: Aggregate>(&mut self, id: i64) -> Result<Option<A>, StoreError> {
         Ok(self.stream::<A>(id).await?.map(|stream| stream.state))
@@ -360,6 +390,7 @@ impl Unit {
             let state = serde_json::from_str(state)?;
             return Ok(Some(Loaded { state, version: *version, contract_version: *contract_version }));
         }
+        self.met.insert(key);
         let found = load::<A>(&mut self.tx, self.context.tenant, id, true).await?;
         if found.is_none() {
             self.absent.insert(key);

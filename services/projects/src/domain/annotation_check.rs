@@ -9,7 +9,11 @@ use contracts::projects::{Attribute, Label};
 use super::annotation_data::{AttributeValue, LabeledData, ShapeType, TrackedShape};
 
 /// Annotations in one request, keyframes of tracks included.
-const COUNT_MAX: usize = 250_000;
+pub const COUNT_MAX: usize = 250_000;
+/// Values of attributes that are filled in in one request.
+const FILLED_MAX: usize = 2_000_000;
+/// Coordinates in one request.
+const POINTS_MAX: usize = 10_000_000;
 /// Bytes of one annotation as JSON: a track of some 15,000 keyframes, or a very ragged mask.
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Characters of an attribute's value.
@@ -75,6 +79,7 @@ impl<'a> Labels<'a> {
 /// With the first fault.
 pub fn check(data: &mut LabeledData, frames: &RangeInclusive<i64>, labels: &Labels<'_>) -> Checked {
     check_size(data)?;
+    check_filled(data, labels)?;
     for (n, tag) in data.tags.iter_mut().enumerate() {
         let path = format!("tags[{n}]");
         check_frame(&path, tag.frame, frames)?;
@@ -104,7 +109,21 @@ pub fn check(data: &mut LabeledData, frames: &RangeInclusive<i64>, labels: &Labe
     Ok(())
 }
 
-/// Checks what can be said of a request without its job.
+/// What a request leaves out is filled in, which must not make it a multiple of what was sent.
+fn check_filled(data: &LabeledData, labels: &Labels<'_>) -> Checked {
+    let ids = data.tags.iter().map(|tag| tag.label_id);
+    let ids = ids.chain(data.shapes.iter().map(|shape| shape.label_id));
+    let ids = ids.chain(data.tracks.iter().map(|track| track.label_id));
+    let filled: usize = ids.filter_map(|id| labels.attributes.get(&id)).map(|known| known.len()).sum();
+    if filled > FILLED_MAX {
+        let text =
+            format!("At most {FILLED_MAX} values of attributes are taken at once; these are {filled}.");
+        return fault("non_field_errors", text);
+    }
+    Ok(())
+}
+
+/// Checks what can be said of a request without its job, and before it is copied.
 ///
 /// # Errors
 /// When there is too much of it, or something of a kind that is not available.
@@ -117,6 +136,11 @@ pub fn check_size(data: &LabeledData) -> Checked {
             "non_field_errors",
             format!("At most {COUNT_MAX} annotations and keyframes are taken at once."),
         );
+    }
+    let shapes = data.shapes.iter().map(|shape| shape.points.len());
+    let keyframes = data.tracks.iter().flat_map(|track| &track.shapes).map(|shape| shape.points.len());
+    if shapes.chain(keyframes).sum::<usize>() > POINTS_MAX {
+        return fault("non_field_errors", format!("At most {POINTS_MAX} coordinates are taken at once."));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Annotations in the shapes that CVAT's clients send and get.
 
-use serde::de::MapAccess;
 use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -19,7 +19,7 @@ pub struct LabeledData {
     #[serde(default)]
     pub tracks: Vec<Track>,
     /// Of sounds, which are not available: always empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whether_any")]
     #[schema(value_type = Vec<Object>)]
     pub intervals: Vec<serde_json::Value>,
 }
@@ -75,7 +75,7 @@ pub struct Shape {
     #[serde(default = "certain")]
     pub score: f64,
     /// Of skeletons, which are not available yet: always empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whether_any")]
     #[schema(value_type = Vec<Object>)]
     pub elements: Vec<serde_json::Value>,
 }
@@ -98,7 +98,7 @@ pub struct Track {
     /// Those that do not change from frame to frame.
     #[serde(default)]
     pub attributes: Vec<AttributeValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whether_any")]
     #[schema(value_type = Vec<Object>)]
     pub elements: Vec<serde_json::Value>,
 }
@@ -204,6 +204,29 @@ fn no_group() -> Option<i64> {
 
 fn certain() -> f64 {
     1.0
+}
+
+/// Of what is not available: whether there is any, which is refused with its place. The rest is not kept, because
+/// there may be very much of it.
+fn whether_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<serde_json::Value>, D::Error> {
+    struct Visitor;
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Vec<serde_json::Value>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut any = vec![];
+            while items.next_element::<IgnoredAny>()?.is_some() {
+                any.truncate(0);
+                any.push(serde_json::Value::Null);
+            }
+            Ok(any)
+        }
+    }
+    deserializer.deserialize_seq(Visitor)
 }
 
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

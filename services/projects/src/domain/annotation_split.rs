@@ -1,18 +1,38 @@
 //! A task's annotations cut into what each of its jobs gets. Jobs may overlap: what is on a frame of several
 //! is in each of them. A track that crosses jobs becomes one track in each, with a keyframe where it was cut.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use super::annotation_data::{AttributeValue, LabeledData, Track, TrackedShape};
 
-/// What the job with these frames gets; keyframes are in order.
-pub fn part(data: &LabeledData, frames: &RangeInclusive<i64>) -> LabeledData {
+/// The frames of the jobs that tracks were in already, by the tracks' ids.
+pub type Homes = HashMap<i64, RangeInclusive<i64>>;
+
+/// What the job with these frames gets; keyframes are in order. A track that is some job's already was cut at that
+/// job's ends, and goes on in its neighbours as tracks of their own: another job only gets what it says beyond.
+pub fn part(data: &LabeledData, frames: &RangeInclusive<i64>, homes: &Homes) -> LabeledData {
     LabeledData {
         version: 0,
         tags: data.tags.iter().filter(|tag| frames.contains(&tag.frame)).cloned().collect(),
         shapes: data.shapes.iter().filter(|shape| frames.contains(&shape.frame)).cloned().collect(),
-        tracks: data.tracks.iter().filter_map(|track| part_of_track(track, frames)).collect(),
+        tracks: data
+            .tracks
+            .iter()
+            .filter(|track| belongs(track, frames, homes))
+            .filter_map(|track| part_of_track(track, frames))
+            .collect(),
         intervals: vec![],
+    }
+}
+
+fn belongs(track: &Track, frames: &RangeInclusive<i64>, homes: &Homes) -> bool {
+    match track.id.and_then(|id| homes.get(&id)) {
+        Some(home) if home != frames => {
+            let mut keyframes = track.shapes.iter().map(|shape| shape.frame);
+            keyframes.any(|frame| frames.contains(&frame) && !home.contains(&frame))
+        }
+        _ => true,
     }
 }
 
@@ -90,6 +110,25 @@ mod tests {
         .unwrap()
     }
 
+    fn part_of(data: &LabeledData, frames: &RangeInclusive<i64>) -> LabeledData {
+        part(data, frames, &Homes::new())
+    }
+
+    #[test]
+    fn what_was_cut_before_is_not_cut_into_its_neighbours_again() {
+        let mut data = data(json!([keyframe(0, 0.0, false), keyframe(4, 40.0, false)]));
+        data.tracks[0].id = Some(7);
+        let homes = Homes::from([(7, 0..=4)]);
+        assert_eq!(keyframes(&part(&data, &(0..=4), &homes)), [(0, 0.0, false), (4, 40.0, false)]);
+        assert!(part(&data, &(5..=9), &homes).tracks.is_empty());
+        assert!(part(&data, &(4..=8), &homes).tracks.is_empty(), "a frame that both have is no news");
+        // What is said of frames beyond is.
+        let mut longer = keyframe(7, 70.0, false);
+        longer["id"] = json!(9);
+        data.tracks[0].shapes.push(serde_json::from_value(longer).unwrap());
+        assert_eq!(keyframes(&part(&data, &(5..=9), &homes)), [(5, 50.0, false), (7, 70.0, false)]);
+    }
+
     /// Frame, left and whether it is out of sight, of each keyframe.
     fn keyframes(part: &LabeledData) -> Vec<(i64, f64, bool)> {
         let shapes = part.tracks.iter().flat_map(|track| &track.shapes);
@@ -99,27 +138,27 @@ mod tests {
     #[test]
     fn what_is_on_a_shared_frame_is_in_both_jobs() {
         let data = data(json!([keyframe(0, 0.0, false)]));
-        assert_eq!(part(&data, &(0..=5)).tags.len(), 1);
-        assert_eq!(part(&data, &(4..=9)).tags.len(), 2);
-        assert_eq!(part(&data, &(5..=8)).tags.len(), 0);
+        assert_eq!(part_of(&data, &(0..=5)).tags.len(), 1);
+        assert_eq!(part_of(&data, &(4..=9)).tags.len(), 2);
+        assert_eq!(part_of(&data, &(5..=8)).tags.len(), 0);
     }
 
     #[test]
     fn a_track_is_cut_where_it_stands() {
         let data =
             data(json!([keyframe(0, 0.0, false), keyframe(10, 100.0, false), keyframe(12, 0.0, true)]));
-        assert_eq!(keyframes(&part(&data, &(0..=4))), [(0, 0.0, false), (4, 40.0, false)]);
-        assert_eq!(keyframes(&part(&data, &(5..=9))), [(5, 50.0, false), (9, 90.0, false)]);
-        assert_eq!(keyframes(&part(&data, &(10..=14))), [(10, 100.0, false), (12, 0.0, true)]);
-        assert!(part(&data, &(15..=19)).tracks.is_empty(), "it went out of sight before");
-        assert_eq!(part(&data, &(5..=9)).tracks[0].frame, 5);
+        assert_eq!(keyframes(&part_of(&data, &(0..=4))), [(0, 0.0, false), (4, 40.0, false)]);
+        assert_eq!(keyframes(&part_of(&data, &(5..=9))), [(5, 50.0, false), (9, 90.0, false)]);
+        assert_eq!(keyframes(&part_of(&data, &(10..=14))), [(10, 100.0, false), (12, 0.0, true)]);
+        assert!(part_of(&data, &(15..=19)).tracks.is_empty(), "it went out of sight before");
+        assert_eq!(part_of(&data, &(5..=9)).tracks[0].frame, 5);
     }
 
     #[test]
     fn a_track_that_never_ends_goes_on_in_each_job() {
         let data = data(json!([keyframe(2, 7.0, false)]));
-        assert_eq!(keyframes(&part(&data, &(0..=4))), [(2, 7.0, false)]);
-        assert_eq!(keyframes(&part(&data, &(5..=9))), [(5, 7.0, false)]);
+        assert_eq!(keyframes(&part_of(&data, &(0..=4))), [(2, 7.0, false)]);
+        assert_eq!(keyframes(&part_of(&data, &(5..=9))), [(5, 7.0, false)]);
     }
 
     #[test]
@@ -131,9 +170,9 @@ mod tests {
         second["attributes"] = json!([{ "spec_id": 2, "value": "c" }]);
         second["rotation"] = json!(10);
         let data = data(json!([first, second, keyframe(7, 0.0, false)]));
-        let later = part(&data, &(5..=9)).tracks.remove(0);
+        let later = part_of(&data, &(5..=9)).tracks.remove(0);
         let values: Vec<&str> = later.shapes[0].attributes.iter().map(|value| value.value.as_str()).collect();
         assert_eq!((later.frame, values), (7, vec!["a", "c"]));
-        assert_eq!(part(&data, &(0..=1)).tracks[0].shapes[1].rotation.to_bits(), 0_f64.to_bits());
+        assert_eq!(part_of(&data, &(0..=1)).tracks[0].shapes[1].rotation.to_bits(), 0_f64.to_bits());
     }
 }

@@ -19,6 +19,9 @@ const PALETTE: &[&str] = &[
 /// Labels that one project or task may have.
 pub const LABELS_MAX: usize = 1_000;
 
+/// Attributes that one label may have: each annotation with the label carries a value of each.
+pub const ATTRIBUTES_MAX: usize = 100;
+
 /// What the labels of a project or a task may take as JSON, in bytes: each of its events carries them all, and has
 /// to have room for the rest.
 pub const LABELS_BYTES_MAX: usize = contracts::EVENT_BYTES_MAX - 32 * 1024;
@@ -36,6 +39,8 @@ pub enum LabelError {
     NoSuchAttribute(i64),
     #[error("There may be at most {LABELS_MAX} labels.")]
     TooManyLabels,
+    #[error("A label may have at most {ATTRIBUTES_MAX} attributes.")]
+    TooManyAttributes,
     #[error("Labels may take at most {LABELS_BYTES_MAX} bytes; these take {0}.")]
     LabelsTooLarge(usize),
 }
@@ -48,6 +53,7 @@ impl DomainError for LabelError {
             Self::NoSuchLabel(_) => "no_such_label",
             Self::NoSuchAttribute(_) => "no_such_attribute",
             Self::TooManyLabels => "too_many_labels",
+            Self::TooManyAttributes => "too_many_attributes",
             Self::LabelsTooLarge(_) => "labels_too_large",
         }
     }
@@ -162,6 +168,9 @@ pub fn check(labels: &mut [Label]) -> Result<(), LabelError> {
             labels[index].color = (*free).to_owned();
         }
         let attributes = &labels[index].attributes;
+        if attributes.len() > ATTRIBUTES_MAX {
+            return Err(LabelError::TooManyAttributes);
+        }
         for (at, attribute) in attributes.iter().enumerate() {
             if attributes[..at].iter().any(|other| other.name == attribute.name) {
                 return Err(LabelError::DuplicateAttribute(attribute.name.clone()));

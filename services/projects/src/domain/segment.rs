@@ -18,12 +18,17 @@ pub struct Cut {
 /// Frames that neighbours share in a video, where nobody says otherwise: a track goes on across them.
 const VIDEO_OVERLAP: i64 = 5;
 
+/// Jobs that a task is cut into at most: all are made in one transaction, which others wait for.
+pub const JOBS_MAX: i64 = 5_000;
+
 /// Cuts `size` frames. A `segment_size` of 0, or beyond all frames, means one segment; neighbours share at most
-/// half of one.
+/// half of one. What would make more than [`JOBS_MAX`] segments is made longer ones; the task shows how long.
 pub fn cut(size: i64, segment_size: i64, overlap: Option<i64>, mode: &str) -> Cut {
     let segment_size = if segment_size <= 0 || segment_size > size { size } else { segment_size };
     let wanted = overlap.unwrap_or(if mode == "interpolation" { VIDEO_OVERLAP } else { 0 });
     let overlap = wanted.clamp(0, segment_size.max(0) / 2);
+    let step_min = (size.max(0) + JOBS_MAX - 1) / JOBS_MAX;
+    let segment_size = segment_size.max((step_min + overlap).min(size));
     let step = usize::try_from(segment_size - overlap).unwrap_or(0).max(1);
     let segments = (0..size - overlap)
         .step_by(step)
@@ -54,6 +59,18 @@ mod tests {
         assert_eq!(cut(100, 6, None, "interpolation").overlap, 3);
         assert_eq!(cut(3, 100, Some(0), "annotation").segment_size, 3);
         assert_eq!(ends(&cut(1, 1, Some(1), "annotation")), [(0, 0)]);
+    }
+
+    #[test]
+    fn however_many_frames_there_are_the_jobs_stay_countable() {
+        for (size, overlap) in [(200_000, None), (200_000, Some(1)), (5_001, None), (4_999, Some(1))] {
+            let cut = cut(size, 2, overlap, "annotation");
+            let (segments, count) = (&cut.segments, i64::try_from(cut.segments.len()).unwrap());
+            assert!(count <= JOBS_MAX, "{size} {overlap:?}: {count}");
+            assert_eq!((segments[0].start_frame, segments[segments.len() - 1].stop_frame), (0, size - 1));
+        }
+        assert_eq!(cut(5_000, 1, None, "annotation").segments.len(), 5_000);
+        assert_eq!(cut(5_000, 1, None, "annotation").segment_size, 1);
     }
 
     proptest! {

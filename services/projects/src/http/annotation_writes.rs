@@ -56,16 +56,21 @@ pub async fn checked(
     action: Action,
     target: &Target,
 ) -> Result<LabeledData, Refusal> {
+    annotation_check::check_size(data).map_err(refusal)?;
     let mut data = data.clone();
-    let checked = match action {
-        Action::Delete => annotation_check::check_size(&data),
+    match action {
+        Action::Delete => {}
         Action::Create | Action::Update | Action::Replace => {
-            let labels = annotation_jobs::hold_labels(unit.tx(), target.task_id, target.project_id).await?;
-            annotation_check::check(&mut data, &target.frames, &Labels::new(&labels))
+            let holder = target.project_id.map_or(Holder::Task(target.task_id), Holder::Project);
+            let labels = annotation_jobs::hold_labels(unit.tx(), holder).await?;
+            annotation_check::check(&mut data, &target.frames, &Labels::new(&labels)).map_err(refusal)?;
         }
-    };
-    checked.map_err(|Fault { path, text }| Refusal::field(&path, text))?;
+    }
     Ok(data)
+}
+
+fn refusal(Fault { path, text }: Fault) -> Refusal {
+    Refusal::field(&path, text)
 }
 
 /// The ids that a request names.

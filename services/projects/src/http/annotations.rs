@@ -11,7 +11,7 @@ use service_kit::{Answer, Caller, Kit, Refusal, Reply, Write};
 use utoipa::ToSchema;
 
 use super::annotation_writes::{self as writes, Added, BODY_BYTES_MAX, Target};
-use super::jobs::{authorised, locked};
+use super::jobs::{authorised, locked, permitted};
 use crate::domain::annotation_data::LabeledData;
 use crate::domain::annotations::Action;
 use crate::projections::annotation_documents::{self, Document};
@@ -123,6 +123,8 @@ async fn write(
     let target = Target { task_id: job.task_id, project_id: job.project_id, frames };
     let (data, ids) = (&request.body, writes::named(&request.body));
     kit.write(caller, &request, async |unit| {
+        // The body may have taken its time.
+        permitted(unit.tx(), caller, id, &["update:annotations"]).await?;
         let checked = writes::checked(unit, data, action, &target).await?;
         let changed = writes::change(unit, id, action, checked, &ids).await?;
         match action {

@@ -116,7 +116,8 @@ pub async fn locked(unit: &mut Unit, caller: &Caller, id: i64, scopes: &[&str]) 
     permitted(unit.tx(), caller, id, scopes).await
 }
 
-async fn permitted(tx: &mut Tx, caller: &Caller, id: i64, scopes: &[&str]) -> Result<JobView, Refusal> {
+/// The same in any transaction.
+pub async fn permitted(tx: &mut Tx, caller: &Caller, id: i64, scopes: &[&str]) -> Result<JobView, Refusal> {
     let view = job_list::find(tx, id).await?.ok_or_else(Refusal::not_found)?;
     let ownership = view.ownership(caller.user_id());
     let (table, subject) = (policy::table(Resource::Jobs), caller.subject());

@@ -17,6 +17,7 @@ use super::{annotation_writes, jobs, projects, tasks};
 use crate::domain::label::LabelPatch;
 use crate::domain::project::{Project, ProjectCommand, UpdateProject};
 use crate::domain::task::{Task, TaskCommand, UpdateTask};
+use crate::projections::annotation_jobs;
 use crate::projections::labels::{self, HeldLabel, Holder, Shown};
 
 /// `Label` of CVAT 2.80.
@@ -206,6 +207,8 @@ pub async fn update_label(
 #[delete("/api/labels/{id}")]
 pub async fn delete_label(kit: web::Data<Kit>, caller: Caller, id: web::Path<i64>, request: Write) -> Answer {
     kit.write(&caller, &request, async |unit| {
+        let label = labels::find(unit.tx(), *id).await?.ok_or_else(Refusal::not_found)?;
+        annotation_jobs::lock_labels(unit.tx(), label.holder).await?;
         let label = locked_label(unit, &caller, *id, "update:desc").await?;
         change(unit, label.holder, vec![LabelPatch::Delete { id: *id }]).await?;
         Ok(Reply::no_content())

@@ -19,7 +19,7 @@ use super::label_writes::{self, LabelWrite};
 use crate::cascade;
 use crate::domain::project::{CreateProject, Project, ProjectCommand, UpdateProject};
 use crate::projections::labels::Holder;
-use crate::projections::{project_tasks, projects};
+use crate::projections::{annotation_jobs, project_tasks, projects};
 
 /// A new project.
 #[derive(Deserialize, ToSchema)]
@@ -151,6 +151,9 @@ pub async fn update_project(
         scopes.push("update:assignee");
     }
     kit.write(&caller, &request, async |unit| {
+        if labels.iter().any(|label| label.deleted) {
+            annotation_jobs::lock_labels(unit.tx(), Holder::Project(*id)).await?;
+        }
         locked(unit, &caller, *id, &scopes).await?;
         check_user(unit.tx(), "owner_id", body.owner_id.flatten()).await?;
         check_user(unit.tx(), "assignee_id", body.assignee_id.flatten()).await?;

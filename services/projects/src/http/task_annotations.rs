@@ -11,12 +11,16 @@ use service_kit::{Answer, Caller, Kit, Refusal, Reply, Write};
 use super::annotation_writes::{self as writes, Added, BODY_BYTES_MAX, Changed, Target};
 use super::annotations::{refuse_export, respond};
 use super::tasks::{authorised, permitted};
+use crate::domain::annotation_check::COUNT_MAX;
 use crate::domain::annotation_data::LabeledData;
-use crate::domain::annotation_split;
+use crate::domain::annotation_split::{self, Homes};
 use crate::domain::annotations::Action;
 use crate::domain::job::Job;
 use crate::projections::annotation_documents;
 use crate::projections::annotation_jobs::{self, JobFrames};
+
+/// Annotations in one request when they are cut by the jobs' frames, of which neighbours may share half.
+const IN_JOBS_MAX: usize = 2 * COUNT_MAX;
 
 /// Shows the annotations of all jobs of a task.
 #[utoipa::path(
@@ -111,17 +115,46 @@ async fn write(
     }
     let target = Target { task_id: id, project_id: task.project_id, frames: 0..=task.size.unwrap_or(0) - 1 };
     kit.write(caller, &request, async |unit| {
+        // The body may have taken its time.
+        permitted(unit.tx(), caller, id, &["update:annotations"]).await?;
         let checked = writes::checked(unit, data, action, &target).await?;
         let jobs = locked(unit, id).await?;
-        let ids = annotation_jobs::with_twins(unit.tx(), &jobs, &writes::named(data)).await?;
+        let named = writes::named(data);
+        let homes = match action {
+            Action::Create | Action::Delete => Homes::new(),
+            Action::Update | Action::Replace => {
+                annotation_jobs::of_tracks(unit.tx(), &jobs, named.tracks.clone()).await?
+            }
+        };
+        let parts = parts(&checked, &jobs, &homes)?;
+        let ids = annotation_jobs::with_twins(unit.tx(), &jobs, &named).await?;
         let mut all = Vec::with_capacity(jobs.len());
-        for job in &jobs {
-            let part = annotation_split::part(&checked, &(job.start_frame..=job.stop_frame));
+        for (job, part) in jobs.iter().zip(parts) {
             all.push((job, writes::change(unit, job.id, action, part, &ids).await?));
         }
         answer(action, data, &all)
     })
     .await
+}
+
+/// What each job gets.
+///
+/// # Errors
+/// 400 when tracks that go on in many jobs make too much of it.
+fn parts(data: &LabeledData, jobs: &[JobFrames], homes: &Homes) -> Result<Vec<LabeledData>, Refusal> {
+    let (mut parts, mut count) = (Vec::with_capacity(jobs.len()), 0);
+    for job in jobs {
+        let part = annotation_split::part(data, &(job.start_frame..=job.stop_frame), homes);
+        count += part.len();
+        if count > IN_JOBS_MAX {
+            let text = format!(
+                "Cut by the task's jobs these are more than {IN_JOBS_MAX} annotations and keyframes."
+            );
+            return Err(Refusal::field("non_field_errors", text));
+        }
+        parts.push(part);
+    }
+    Ok(parts)
 }
 
 /// What a write did, all jobs together; what several jobs got is shown as the first one has it.

@@ -20,8 +20,8 @@ use crate::cascade;
 use crate::domain::project::Project;
 use crate::domain::task::{CreateTask, Task, TaskCommand, UpdateTask};
 use crate::projections::labels::Holder;
-use crate::projections::projects;
 use crate::projections::task_list::{self, TaskView};
+use crate::projections::{annotation_jobs, projects};
 
 /// The greatest number that CVAT has a column for.
 const NUMBER_MAX: i64 = 2_147_483_647;
@@ -221,6 +221,9 @@ pub async fn update_task(
     let labels = body.labels.as_deref().unwrap_or_default();
     label_writes::check(labels)?;
     kit.write(&caller, &request, async |unit| {
+        if labels.iter().any(|label| label.deleted) {
+            annotation_jobs::lock_labels(unit.tx(), Holder::Task(*id)).await?;
+        }
         locked(unit, &caller, *id, &scopes(body)).await?;
         check_user(unit.tx(), "owner_id", body.owner_id.flatten()).await?;
         check_user(unit.tx(), "assignee_id", body.assignee_id.flatten()).await?;

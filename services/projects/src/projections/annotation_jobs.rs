@@ -1,6 +1,7 @@
 //! The jobs of a task, as far as its annotations are concerned, and what two of them have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 
 use contracts::projects::Label;
 use diesel::sql_types::{Array, BigInt, Text};
@@ -33,32 +34,81 @@ pub async fn of_task(tx: &mut Tx, task_id: i64) -> Result<Vec<JobFrames>, StoreE
     Ok(jobs)
 }
 
-/// The labels that a task's annotations may have: its project's, or its own. They stay as they are until the
-/// end of the transaction; to be asked before a job is locked, because whoever deletes a label locks the jobs
-/// that have it last.
-pub async fn hold_labels(
-    tx: &mut Tx,
-    task_id: i64,
-    project_id: Option<i64>,
-) -> Result<Vec<Label>, StoreError> {
+/// The labels that annotations of a project's tasks, or of a task without one, may have. None of them is deleted
+/// until the end of the transaction ([`lock_labels`]); to be asked before a job is locked, because whoever deletes
+/// a label locks the jobs that have it last.
+pub async fn hold_labels(tx: &mut Tx, holder: Holder) -> Result<Vec<Label>, StoreError> {
     #[derive(diesel::QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         labels: String,
     }
-    let query = match project_id {
-        Some(_) => Sql::fixed(
-            "SELECT labels::text AS labels FROM projects WHERE tenant_id = es_tenant() AND id = $1 FOR SHARE",
-        ),
-        None => Sql::fixed(
-            "SELECT labels::text AS labels FROM tasks WHERE tenant_id = es_tenant() AND id = $1 FOR SHARE",
-        ),
+    take_labels(tx, "pg_advisory_xact_lock_shared", holder).await?;
+    let (query, id) = match holder {
+        Holder::Project(id) => {
+            ("SELECT labels::text AS labels FROM projects WHERE tenant_id = es_tenant() AND id = $1", id)
+        }
+        Holder::Task(id) => {
+            ("SELECT labels::text AS labels FROM tasks WHERE tenant_id = es_tenant() AND id = $1", id)
+        }
     };
-    let rows: Vec<Row> = query.bind::<BigInt>(project_id.unwrap_or(task_id)).load(&mut **tx).await?;
+    let rows: Vec<Row> = Sql::fixed(query).bind::<BigInt>(id).load(&mut **tx).await?;
     match rows.into_iter().next() {
         Some(row) => Ok(serde_json::from_str(&row.labels)?),
         None => Ok(vec![]),
     }
+}
+
+/// Waits for everybody who is annotating with these labels, and lets nobody begin until the end of the transaction;
+/// to be asked first of all by whoever deletes some of them.
+pub async fn lock_labels(tx: &mut Tx, holder: Holder) -> Result<(), StoreError> {
+    take_labels(tx, "pg_advisory_xact_lock", holder).await
+}
+
+/// No lock of the holder's row: annotators would let one another in for ever, and change of status, which writes
+/// that row, would wait for all of them. A statement of its own, so that the next one sees what it waited for.
+async fn take_labels(tx: &mut Tx, lock: &'static str, holder: Holder) -> Result<(), StoreError> {
+    let (name, id) = match holder {
+        Holder::Project(id) => ("project", id),
+        Holder::Task(id) => ("task", id),
+    };
+    Sql::templated(format!(
+        "SELECT {lock}(hashtextextended('labels/{name}/' || $1::text, hashtext(es_tenant()::text)))"
+    ))
+    .bind::<BigInt>(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The frames of the jobs that these tracks are in.
+pub async fn of_tracks(
+    tx: &mut Tx,
+    jobs: &[JobFrames],
+    tracks: Vec<i64>,
+) -> Result<HashMap<i64, RangeInclusive<i64>>, StoreError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        id: i64,
+        #[diesel(sql_type = BigInt)]
+        job_id: i64,
+    }
+    if tracks.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let frames: HashMap<i64, &JobFrames> = jobs.iter().map(|job| (job.id, job)).collect();
+    let rows: Vec<Row> = Sql::fixed(
+        "SELECT id, job_id FROM annotations WHERE tenant_id = es_tenant() AND job_id = ANY($1) \
+         AND kind = $2 AND id = ANY($3) AND to_version IS NULL",
+    )
+    .bind::<Array<BigInt>>(jobs.iter().map(|job| job.id).collect::<Vec<_>>())
+    .bind::<Text>(Kind::Track.name())
+    .bind::<Array<BigInt>>(tracks)
+    .load(&mut **tx)
+    .await?;
+    let home = |row: Row| frames.get(&row.job_id).map(|job| (row.id, job.start_frame..=job.stop_frame));
+    Ok(rows.into_iter().filter_map(home).collect())
 }
 
 /// What the jobs of a project, or of a task, have with these labels; by job.
