@@ -36,8 +36,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     connection.time_each(&request, Instant::now() + Duration::from_millis(1))?;
     let urls =
         event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "projects", |_| "unused".to_owned())?;
-    let baseline = Pgbench::new(&world.folder, &urls.runtime, 1, &script())?
-        .beginning_with(&source(task.job_id))?;
+    let baseline =
+        Pgbench::new(&world.folder, &urls.runtime, 1, &script())?.beginning_with(&source(task.job_id))?;
     let mut next = RAW_IDS;
     let mut ours = |seconds| {
         let began = Instant::now();

@@ -120,8 +120,9 @@ struct Raw {
 
 impl Raw {
     async fn connect(world: &World, task: &upload::Task) -> anyhow::Result<Self> {
-        let urls =
-            event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "projects", |_| "unused".to_owned())?;
+        let urls = event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "projects", |_| {
+            "unused".to_owned()
+        })?;
         let (client, connection) = tokio_postgres::connect(&urls.runtime, NoTls).await?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
@@ -164,6 +165,7 @@ impl Memory {
 
 fn bytes(name: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
 }

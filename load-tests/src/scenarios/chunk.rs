@@ -71,7 +71,8 @@ fn serve(files: Vec<PathBuf>, length: u64, serving: &mut JoinSet<()>) -> anyhow:
             let files = files.clone();
             async move {
                 let pieces = (0..files.len()).map(move |index| tokio::fs::read(files[index].clone()));
-                let pieces = stream::iter(pieces).then(|piece| async move { piece.await.map(web::Bytes::from) });
+                let pieces =
+                    stream::iter(pieces).then(|piece| async move { piece.await.map(web::Bytes::from) });
                 HttpResponse::Ok().content_type("application/zip").body(SizedStream::new(length, pieces))
             }
         };

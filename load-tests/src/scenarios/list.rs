@@ -28,12 +28,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let baseline = Pgbench::new(&world.folder, &urls.runtime, CLIENTS as u32, &script(&user))?;
     let ours = |seconds| rate(CLIENTS, (mesh.address, Some(&user.token)), PATH, Duration::from_secs(seconds));
     ours(1)?;
-    let (values, baselines) = alternate(
-        run.rounds,
-        async || ours(run.seconds),
-        async || baseline.run(run.seconds),
-    )
-    .await?;
+    let (values, baselines) =
+        alternate(run.rounds, async || ours(run.seconds), async || baseline.run(run.seconds)).await?;
     mesh.running.stop().await;
     let rows = vec![
         Row {

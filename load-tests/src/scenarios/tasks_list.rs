@@ -36,12 +36,9 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
         async || baseline.median_ms(run.seconds),
     )
     .await?;
-    let (many, few) = alternate(
-        run.rounds,
-        async || large.median_ms(run.seconds),
-        async || small.median_ms(run.seconds),
-    )
-    .await?;
+    let (many, few) =
+        alternate(run.rounds, async || large.median_ms(run.seconds), async || small.median_ms(run.seconds))
+            .await?;
     let row = |name: &str, values, baselines, most| Row {
         name: name.to_owned(),
         unit: "ms",
