@@ -6,8 +6,6 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use event_store::cluster::Binaries;
 
-use crate::measure::median;
-
 /// What a client does once, before its first script: it shows pgbench a statement before the pipeline, because
 /// version 15 cannot prepare inside of one.
 fn once(statements: &str) -> String {
@@ -65,14 +63,17 @@ impl Pgbench {
         self.play(seconds, &[])
     }
 
-    /// Runs it for so long; returns the milliseconds that the script in the middle took.
+    /// Runs it for so long, over and over or so many times a second; returns the milliseconds that each script took,
+    /// with a rate since it was due.
     ///
     /// # Errors
     /// As [`Pgbench::run`].
-    pub fn median_ms(&self, seconds: u64) -> anyhow::Result<f64> {
+    pub fn time_each(&self, seconds: u64, rate: Option<u32>) -> anyhow::Result<Vec<f64>> {
         let folder = self.script.with_extension("times");
         std::fs::create_dir_all(&folder)?;
-        self.play(seconds, &["--log", &format!("--log-prefix={}/log", folder.display())])?;
+        let mut options = vec!["--log".to_owned(), format!("--log-prefix={}/log", folder.display())];
+        options.extend(rate.map(|rate| format!("--rate={rate}")));
+        self.play(seconds, &options)?;
         let mut took = vec![];
         for file in std::fs::read_dir(&folder)? {
             for line in std::fs::read_to_string(file?.path())?.lines() {
@@ -82,10 +83,10 @@ impl Pgbench {
             }
         }
         std::fs::remove_dir_all(&folder)?;
-        Ok(median(&took))
+        Ok(took)
     }
 
-    fn play(&self, seconds: u64, more: &[&str]) -> anyhow::Result<f64> {
+    fn play(&self, seconds: u64, more: &[String]) -> anyhow::Result<f64> {
         let mut command = Command::new(&self.program);
         command.args(["--no-vacuum", "--protocol=prepared"]).args(more);
         command.arg(format!("--client={}", self.clients)).arg(format!("--jobs={}", self.clients.min(2)));

@@ -16,9 +16,13 @@ use tokio::time::sleep_until;
 use super::Run;
 use crate::measure::{Row, Target, fsync, percentile};
 use crate::mesh::Mesh;
+use crate::pgbench::Pgbench;
 use crate::world::World;
 
-const TENANTS: u128 = 50;
+const DATABASE: &str = "annomesh_billing";
+const TENANTS: u64 = 50;
+/// How their ids begin.
+const TENANT: &str = "0000a110-0000-4000-8000-";
 const KEY: &str = "storage_bytes";
 /// Reservations a second.
 const RATE: u32 = 1_000;
@@ -32,8 +36,9 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let mesh = Mesh::start(&world, services).await?;
     let kit = |name: &str| mesh.running.kit(name).cloned().with_context(|| format!("{name} does not run"));
     let (media, billing) = (kit("media")?, kit("billing")?);
-    let tenants: Arc<[TenantId]> =
-        (1..=TENANTS).map(|n| TenantId(uuid::Uuid::from_u128(0xa110 << 96 | n))).collect();
+    let tenants: Arc<[TenantId]> = (1..=TENANTS)
+        .map(|n| Ok(TenantId(format!("{TENANT}{n:012x}").parse()?)))
+        .collect::<anyhow::Result<_>>()?;
     for tenant in tenants.iter() {
         cap(&billing, *tenant, 1_000_000_000_000).await?;
     }
@@ -42,7 +47,11 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
         ensure!(began.elapsed() < PATIENCE, "media does not hear of the caps");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let urls =
+        event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "billing", |_| "unused".to_owned())?;
+    let raw = Pgbench::new(&world.folder, &urls.runtime, 8, &script())?;
     let (mut may, mut p50, mut p99) = (vec![], vec![], vec![]);
+    let (mut raw_p50, mut raw_p99) = (vec![], vec![]);
     for round in 0..run.rounds {
         may.push(percentile(&ask(&media, &billing, &tenants, run.seconds).await?, 99));
         let took = reserve(&media, &tenants, round, run.seconds).await?;
@@ -56,18 +65,39 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
         );
         p50.push(percentile(&took, 50));
         p99.push(percentile(&took, 99));
+        let took = raw.time_each(run.seconds, Some(RATE))?;
+        raw_p50.push(percentile(&took, 50));
+        raw_p99.push(percentile(&took, 99));
     }
     drop((media, billing));
     mesh.running.stop().await;
-    let row = |name: String, unit, values, target| Row { name, unit, values, baselines: vec![], target };
+    let row = |name: String, unit, values, baselines, target| Row { name, unit, values, baselines, target };
+    let name = format!("a reservation over HTTP, {RATE}/s of {TENANTS} tenants, p50");
+    let (most_us, most_ms) = (Some(Target::ValueAtMost(50.0)), Some(Target::ValueAtMost(5.0)));
     let rows = vec![
-        row("\"may I?\" in process, p99".into(), "us", may, Some(Target::ValueAtMost(50.0))),
-        row(format!("a reservation over HTTP, {RATE}/s of {TENANTS} tenants, p50"), "ms", p50, None),
-        row("the same, p99".into(), "ms", p99, Some(Target::ValueAtMost(5.0))),
+        row("\"may I?\" in process, p99".into(), "us", may, vec![], most_us),
+        row(name, "ms", p50, raw_p50, None),
+        row("the same, p99".into(), "ms", p99, raw_p99, most_ms),
         fsync(world.disk())?,
     ];
     world.stop().await?;
     Ok(rows)
+}
+
+/// The least that a promise is: a place counted in its tenant's row, and noted; eight clients, because one would not
+/// manage so many a second.
+fn script() -> String {
+    format!(
+        "\\set n random(1, {TENANTS})\n\
+         BEGIN;\n\
+         SELECT set_config('app.tenant', '{}' || lpad(to_hex(:n), 12, '0'), true);\n\
+         UPDATE quota SET reserved = reserved + 1000 WHERE tenant_id = es_tenant() AND key = '{KEY}';\n\
+         INSERT INTO reservation (tenant_id, id, key, amount, owner, log_position, idempotency_key, state, expires_at) \
+         SELECT es_tenant(), id, '{KEY}', 1000, 'raw', 0, id::text, 'held', now() + interval '2 minutes' \
+         FROM (SELECT gen_random_uuid() AS id) AS new;\n\
+         COMMIT;\n",
+        TENANT
+    )
 }
 
 /// Sets a tenant's cap, as an operator does.

@@ -39,7 +39,9 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let baseline =
         Pgbench::new(&world.folder, &urls.runtime, 1, &script())?.beginning_with(&source(task.job_id))?;
     let mut next = RAW_IDS;
-    let mut ours = |seconds| {
+    let ours = |seconds| {
+        // A new one each time: the server closes those that were quiet while it was the other's turn.
+        let mut connection = Connection::open(mesh.address)?;
         let began = Instant::now();
         let took = connection.time_each(&request, began + Duration::from_secs(seconds))?;
         anyhow::Ok((took.len() * RECTANGLES) as f64 / began.elapsed().as_secs_f64())
@@ -86,7 +88,8 @@ pub fn rectangles(label_id: i64) -> Value {
 /// The rows of our first request, kept by the client and sent with every insert.
 fn source(job_id: i64) -> String {
     format!(
-        "SELECT array_agg(frame)::text AS frames, array_agg(label_id)::text AS labels, \
+        "SET app.tenant = '{DEFAULT_TENANT}';\n\
+         SELECT array_agg(frame)::text AS frames, array_agg(label_id)::text AS labels, \
          array_agg(body)::text AS bodies FROM (SELECT * FROM annotations WHERE tenant_id = '{DEFAULT_TENANT}' \
          AND job_id = {job_id} ORDER BY id LIMIT {RECTANGLES}) AS first \\gset\n"
     )

@@ -44,6 +44,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let (values, baselines) = alternate(
         run.rounds,
         async || {
+            // A new one each time: the server closes those that were quiet while it was the other's turn.
+            let mut connection = Connection::open(mesh.address)?;
             let began = Instant::now();
             let mut count = 0.0;
             while began.elapsed().as_secs() < run.seconds {
@@ -64,7 +66,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     )
     .await?;
     memory = Memory::watch()?;
-    connection.drain(request.as_bytes(), &mut buffer)?;
+    Connection::open(mesh.address)?.drain(request.as_bytes(), &mut buffer)?;
     let later = memory.grown()?;
     drop(raw);
     mesh.running.stop().await;

@@ -38,6 +38,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
             // New ones each time: the same bytes would not be stored again.
             ours += 1;
             let folder = fill(&world.folder.join(format!("ours-{ours}")), &drawn, ours)?;
+            // A new one each time: the server closes those that were quiet while it was the other's turn.
+            let mut connection = Connection::open(mesh.address)?.with_token(&user.token);
             let task = upload::create(&mut connection)?;
             let began = Instant::now();
             import(&mut connection, task, &folder)?;
