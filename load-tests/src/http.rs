@@ -10,7 +10,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 /// How long anybody waits for the other side.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is read at once of an answer that nobody keeps.
+const BUFFER: usize = 256 * 1024;
 
 /// A request or a response.
 struct Message {
@@ -50,25 +52,98 @@ impl Connection {
         Ok(serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 
-    /// The same request over and over; returns how often it succeeded until then.
+    /// Sends a body of any kind with more headers, and insists on success.
+    ///
+    /// # Errors
+    /// As [`Connection::ask`].
+    pub fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        (content_type, body): (&str, &[u8]),
+    ) -> anyhow::Result<Value> {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = self.head(method, path, &headers, (content_type, body.len()));
+        self.stream.write_all(head.as_bytes())?;
+        self.stream.write_all(body)?;
+        let answer = read(&mut self.stream)?.context("the server hung up")?;
+        let text = String::from_utf8_lossy(&answer.body);
+        ensure!(is_success(&answer), "{method} {path}: {} {text}", first_line(&answer));
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// A GET over and over; returns how often it succeeded until then.
     pub fn repeat(&mut self, path: &str, until: Instant) -> anyhow::Result<u64> {
         let request = self.request("GET", path, "");
+        let mut buffer = vec![0; BUFFER];
         let mut count = 0;
         while Instant::now() < until {
-            let answer = self.exchange(&request)?;
-            ensure!(is_success(&answer), "GET {path}: {}", first_line(&answer));
+            self.drain(request.as_bytes(), &mut buffer).with_context(|| format!("GET {path}"))?;
             count += 1;
         }
         Ok(count)
     }
 
-    fn request(&self, method: &str, path: &str, body: &str) -> String {
+    /// The same request over and over; returns how many milliseconds each one took.
+    pub fn time_each(&mut self, request: &str, until: Instant) -> anyhow::Result<Vec<f64>> {
+        let mut buffer = vec![0; BUFFER];
+        let mut took = vec![];
+        loop {
+            let began = Instant::now();
+            if began >= until {
+                return Ok(took);
+            }
+            self.drain(request.as_bytes(), &mut buffer)?;
+            took.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+
+    /// Sends a request and reads the answer without keeping it, so that the client costs as little as it can;
+    /// returns the length of the body.
+    ///
+    /// # Errors
+    /// When it is not one of the 200s, or does not say how long it is.
+    pub fn drain(&mut self, request: &[u8], buffer: &mut [u8]) -> anyhow::Result<usize> {
+        self.stream.write_all(request)?;
+        let mut filled = 0;
+        let end = loop {
+            let count = self.stream.read(&mut buffer[filled..])?;
+            ensure!(count > 0, "the server hung up, or its headers are too long");
+            filled += count;
+            if let Some(end) = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") {
+                break end;
+            }
+        };
+        let head = std::str::from_utf8(&buffer[..end])?;
+        ensure!(head.starts_with("HTTP/1.1 2"), "{head}");
+        let (name, value) = head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .with_context(|| format!("a body of unknown length: {head}"))?;
+        let length = value.trim().parse::<usize>().with_context(|| format!("{name}: {value}"))?;
+        let mut left = (end + 4 + length).saturating_sub(filled);
+        while left > 0 {
+            let most = left.min(buffer.len());
+            let count = self.stream.read(&mut buffer[..most])?;
+            ensure!(count > 0, "the server hung up in the middle of a body");
+            left -= count;
+        }
+        Ok(length)
+    }
+
+    /// A whole request with a body in JSON.
+    pub fn request(&self, method: &str, path: &str, body: &str) -> String {
+        self.head(method, path, "", ("application/json", body.len())) + body
+    }
+
+    fn head(&self, method: &str, path: &str, headers: &str, (kind, length): (&str, usize)) -> String {
         let token = self.token.as_ref().map(|token| format!("authorization: Token {token}\r\n"));
         format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{}{headers}content-type: {kind}\r\ncontent-length: {length}\r\n\r\n",
             self.host,
             token.unwrap_or_default(),
-            body.len()
         )
     }
 
@@ -76,6 +151,32 @@ impl Connection {
         self.stream.write_all(request.as_bytes())?;
         read(&mut self.stream)?.context("the server hung up")
     }
+}
+
+/// GETs a second of clients that each send the next one when the last was answered.
+pub fn rate(
+    clients: usize,
+    (address, token): (SocketAddr, Option<&str>),
+    path: &str,
+    time: Duration,
+) -> anyhow::Result<f64> {
+    let began = Instant::now();
+    let client = || {
+        let connection = Connection::open(address)?;
+        let mut connection = match token {
+            Some(token) => connection.with_token(token),
+            None => connection,
+        };
+        connection.repeat(path, began + time)
+    };
+    let count = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
+        let counts = clients
+            .into_iter()
+            .map(|client| client.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client panicked"))));
+        counts.sum::<anyhow::Result<u64>>()
+    })?;
+    Ok(count as f64 / began.elapsed().as_secs_f64())
 }
 
 /// Takes requests on a free port of loopback, answers 200, and tells when each began to arrive.

@@ -14,7 +14,9 @@ mod http;
 mod measure;
 mod mesh;
 mod pgbench;
+mod pictures;
 mod scenarios;
+mod upload;
 mod world;
 
 /// Measures Annomesh beside raw baselines; writes `<target>/load-tests/<scenario>.json`.

@@ -12,6 +12,7 @@ pub enum Target {
     RatioAtLeast(f64),
     RatioAtMost(f64),
     ValueAtMost(f64),
+    ValueAtLeast(f64),
 }
 
 /// One measurement: what each round gave, and what the baseline gave in the same round.
@@ -46,12 +47,16 @@ impl Row {
             Target::RatioAtLeast(least) => self.ratio()? >= least,
             Target::RatioAtMost(most) => self.ratio()? <= most,
             Target::ValueAtMost(most) => self.value() <= most,
+            Target::ValueAtLeast(least) => self.value() >= least,
         })
     }
 
     fn json(&self) -> serde_json::Value {
         let target = self.target.map(|target| match target {
-            Target::RatioAtLeast(limit) | Target::RatioAtMost(limit) | Target::ValueAtMost(limit) => limit,
+            Target::RatioAtLeast(limit)
+            | Target::RatioAtMost(limit)
+            | Target::ValueAtMost(limit)
+            | Target::ValueAtLeast(limit) => limit,
         });
         json!({
             "name": self.name, "value": self.value(), "unit": self.unit, "baseline": self.baseline(),
@@ -64,6 +69,7 @@ impl Row {
             Some(Target::RatioAtLeast(least)) => format!(">= {least}"),
             Some(Target::RatioAtMost(most)) => format!("<= {most}"),
             Some(Target::ValueAtMost(most)) => format!("<= {most} {}", self.unit),
+            Some(Target::ValueAtLeast(least)) => format!(">= {least} {}", self.unit),
             None => "-".to_owned(),
         };
         let met = match self.met() {

@@ -34,6 +34,7 @@ impl Mesh {
             ("MESH_ADDRESS", "127.0.0.1:0"),
             ("MESH_SECRET", "a secret that only the load tests know"),
             ("ADMIN_PASSWORD", PASSWORD),
+            ("ANNOMESH_DATA", &world.folder.display().to_string()),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config::from_vars(true, settings)?;
@@ -49,13 +50,18 @@ impl Mesh {
 
     /// Registers a user and signs them in. Waits on the calling thread, which must not be the runtime's.
     pub fn register(&self) -> anyhow::Result<User> {
+        self.register_as("alice")
+    }
+
+    /// The same for somebody of another name.
+    pub fn register_as(&self, name: &str) -> anyhow::Result<User> {
         let mut anonymous = Connection::open(self.address)?;
         let account = json!({
-            "username": "alice", "email": "alice@example.com", "first_name": "Alice", "last_name": "Test",
+            "username": name, "email": format!("{name}@example.com"), "first_name": name, "last_name": "Test",
             "password1": PASSWORD, "password2": PASSWORD,
         });
         anonymous.ask("POST", "/api/auth/register", Some(&account))?;
-        let credentials = json!({ "username": "alice", "password": PASSWORD });
+        let credentials = json!({ "username": name, "password": PASSWORD });
         let login = anonymous.ask("POST", "/api/auth/login", Some(&credentials))?;
         let token = login["key"].as_str().context("the login gave no key")?.to_owned();
         let own = Connection::open(self.address)?.with_token(&token).ask("GET", "/api/users/self", None)?;

@@ -6,10 +6,14 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use event_store::cluster::Binaries;
 
-/// Shows pgbench a statement once before the pipeline: version 15 cannot prepare inside of one.
-const PREPARE: &str = "\\if :first\nSELECT 1;\n\\set first 0\n\\endif\n";
+/// What a client does once, before its first script: it shows pgbench a statement before the pipeline, because
+/// version 15 cannot prepare inside of one.
+fn once(statements: &str) -> String {
+    format!("\\if :first\nSELECT 1;\n{statements}\\set first 0\n\\endif\n")
+}
 
 /// A script, run over and over by several clients.
+#[derive(Clone)]
 pub struct Pgbench {
     program: PathBuf,
     url: String,
@@ -28,7 +32,7 @@ impl Pgbench {
         let beside = binaries.folder().join("pgbench");
         let program = if beside.exists() { beside } else { "pgbench".into() };
         let path = folder.join("baseline.sql");
-        std::fs::write(&path, format!("{PREPARE}{script}"))?;
+        std::fs::write(&path, once("") + script)?;
         Ok(Self {
             program,
             url: url.to_owned(),
@@ -44,13 +48,47 @@ impl Pgbench {
         self
     }
 
+    /// Lets each client begin with these statements, as the owner of the connection and in no transaction.
+    pub fn beginning_with(self, statements: &str) -> anyhow::Result<Self> {
+        let script = std::fs::read_to_string(&self.script)?;
+        std::fs::write(&self.script, script.replacen(&once(""), &once(statements), 1))?;
+        Ok(self)
+    }
+
     /// Runs it for so long; returns scripts a second.
     ///
     /// # Errors
     /// With pgbench's own words when a client failed.
     pub fn run(&self, seconds: u64) -> anyhow::Result<f64> {
+        self.play(seconds, &[])
+    }
+
+    /// Runs it for so long, over and over or so many times a second; returns the milliseconds that each script took,
+    /// with a rate since it was due.
+    ///
+    /// # Errors
+    /// As [`Pgbench::run`].
+    pub fn time_each(&self, seconds: u64, rate: Option<u32>) -> anyhow::Result<Vec<f64>> {
+        let folder = self.script.with_extension("times");
+        std::fs::create_dir_all(&folder)?;
+        let mut options = vec!["--log".to_owned(), format!("--log-prefix={}/log", folder.display())];
+        options.extend(rate.map(|rate| format!("--rate={rate}")));
+        self.play(seconds, &options)?;
+        let mut took = vec![];
+        for file in std::fs::read_dir(&folder)? {
+            for line in std::fs::read_to_string(file?.path())?.lines() {
+                // Client, number, microseconds, …
+                let microseconds = line.split(' ').nth(2).and_then(|text| text.parse::<f64>().ok());
+                took.push(microseconds.with_context(|| format!("pgbench logged {line}"))? / 1e3);
+            }
+        }
+        std::fs::remove_dir_all(&folder)?;
+        Ok(took)
+    }
+
+    fn play(&self, seconds: u64, more: &[String]) -> anyhow::Result<f64> {
         let mut command = Command::new(&self.program);
-        command.args(["--no-vacuum", "--protocol=prepared"]);
+        command.args(["--no-vacuum", "--protocol=prepared"]).args(more);
         command.arg(format!("--client={}", self.clients)).arg(format!("--jobs={}", self.clients.min(2)));
         command.arg(format!("--time={seconds}")).arg("--file").arg(&self.script);
         for variable in &self.variables {

@@ -6,14 +6,22 @@ use clap::ValueEnum;
 
 use crate::measure::Row;
 
+mod allowance;
+mod annotations_create;
+mod annotations_read;
 mod append;
 mod append1;
 mod append10;
 mod build;
+mod chunk;
 mod consumer;
+mod frame;
+mod import;
 mod list;
 mod mesh_idle;
 mod publisher;
+mod tasks_list;
+mod usage;
 mod webhook_latency;
 
 /// What can be measured.
@@ -30,6 +38,22 @@ pub enum Scenario {
     Consumer,
     /// `GET /api/projects`, beside the same SQL played by pgbench.
     List,
+    /// `GET /api/tasks` as an ordinary member, beside the same SQL; 50 k tasks beside 1 k.
+    TasksList,
+    /// A thousand rectangles in one request, beside a multi-row insert of the same rows.
+    AnnotationsCreate,
+    /// A job of 100 k shapes, beside the same rows by COPY; and its memory.
+    AnnotationsRead,
+    /// A frame from memory, 32 connections, beside nginx.
+    Frame,
+    /// A chunk of 36 JPEGs as they are, beside a bare handler that sends the same bytes.
+    Chunk,
+    /// 2,000 JPEGs to a task with its job, beside `cp` and reading their headers.
+    Import,
+    /// Usage events into sums, a tenth of them repeated, beside the same statements played by pgbench.
+    Usage,
+    /// "May I?" in process, and reservations over HTTP.
+    Allowance,
     /// From a commit to the first byte at a webhook's receiver.
     WebhookLatency,
     /// Start and memory of the built local mesh.
@@ -64,6 +88,14 @@ impl Scenario {
             Self::Publisher => publisher::run(run).await,
             Self::Consumer => consumer::run(run).await,
             Self::List => list::run(run).await,
+            Self::TasksList => tasks_list::run(run).await,
+            Self::AnnotationsCreate => annotations_create::run(run).await,
+            Self::AnnotationsRead => annotations_read::run(run).await,
+            Self::Frame => frame::run(run).await,
+            Self::Chunk => chunk::run(run).await,
+            Self::Import => import::run(run).await,
+            Self::Usage => usage::run(run).await,
+            Self::Allowance => allowance::run(run).await,
             Self::WebhookLatency => webhook_latency::run(run).await,
             Self::MeshIdle => mesh_idle::run(run),
             Self::Build => build::run(run).await,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_migrations::EmbeddedMigrations;
 use event_store::cluster::{Binaries, Cluster, Options};
 use event_store::{Clock, Database, DatabaseUrls, PoolSizes, Registry, Store, bootstrap};
 
@@ -50,15 +51,27 @@ impl World {
         Ok(admin.batch_execute(statements).await?)
     }
 
-    /// Makes the bench's database and a store on it.
-    pub async fn bench(&self, projected: bool, connections: usize) -> anyhow::Result<Bench> {
+    /// Makes a service's database.
+    pub async fn database(
+        &self,
+        service: &str,
+        migrations: Vec<EmbeddedMigrations>,
+        kinds: &[&str],
+        connections: usize,
+    ) -> anyhow::Result<(Database, DatabaseUrls)> {
         let admin = self.url("postgres");
         let password = |_: &str| "bench".to_owned();
-        bootstrap::create(&admin, SERVICE, SERVICE, password).await?;
-        let urls = bootstrap::urls(&admin, SERVICE, SERVICE, password)?;
-        bootstrap::migrate(&urls, vec![bench_aggregate::MIGRATIONS], &["meter"]).await?;
+        bootstrap::create(&admin, service, service, password).await?;
+        let urls = bootstrap::urls(&admin, service, service, password)?;
+        bootstrap::migrate(&urls, migrations, kinds).await?;
         let sizes = PoolSizes { runtime: connections, ..PoolSizes::default() };
-        let database = Database::connect(urls.clone(), sizes).await?;
+        Ok((Database::connect(urls.clone(), sizes).await?, urls))
+    }
+
+    /// Makes the bench's database and a store on it.
+    pub async fn bench(&self, projected: bool, connections: usize) -> anyhow::Result<Bench> {
+        let migrations = vec![bench_aggregate::MIGRATIONS];
+        let (database, urls) = self.database(SERVICE, migrations, &["meter"], connections).await?;
         let mut registry = Registry::default();
         registry.register::<Meter>(bench_aggregate::registration(projected));
         Ok(Bench { store: Store::new(SERVICE, database, registry, Clock::system()), urls })

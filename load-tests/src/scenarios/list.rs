@@ -1,14 +1,13 @@
 //! A page of projects over HTTP, and the same SQL played raw.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use identity::DEFAULT_TENANT;
 use serde_json::json;
 
 use super::Run;
-use crate::http::Connection;
+use crate::http::{Connection, rate};
 use crate::measure::{Row, Target, alternate, fsync};
 use crate::mesh::{Mesh, User};
 use crate::pgbench::{Pgbench, begin};
@@ -27,13 +26,10 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let urls =
         event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "projects", |_| "unused".to_owned())?;
     let baseline = Pgbench::new(&world.folder, &urls.runtime, CLIENTS as u32, &script(&user))?;
-    ours(mesh.address, &user.token, Duration::from_secs(1))?;
-    let (values, baselines) = alternate(
-        run.rounds,
-        async || ours(mesh.address, &user.token, Duration::from_secs(run.seconds)),
-        async || baseline.run(run.seconds),
-    )
-    .await?;
+    let ours = |seconds| rate(CLIENTS, (mesh.address, Some(&user.token)), PATH, Duration::from_secs(seconds));
+    ours(1)?;
+    let (values, baselines) =
+        alternate(run.rounds, async || ours(run.seconds), async || baseline.run(run.seconds)).await?;
     mesh.running.stop().await;
     let rows = vec![
         Row {
@@ -64,21 +60,6 @@ async fn fill(world: &World, mesh: &Mesh, user: &User) -> anyhow::Result<()> {
     let shown = page["results"].as_array().context("the page has no results")?.len();
     anyhow::ensure!(page["count"] == PROJECTS && shown == 10, "the page is not what was expected: {page}");
     Ok(())
-}
-
-/// Requests a second of clients that each send the next one when the last was answered.
-fn ours(address: SocketAddr, token: &str, time: Duration) -> anyhow::Result<f64> {
-    let began = Instant::now();
-    let count = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| scope.spawn(|| Connection::open(address)?.with_token(token).repeat(PATH, began + time)))
-            .collect();
-        let counts = clients
-            .into_iter()
-            .map(|client| client.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client panicked"))));
-        counts.sum::<anyhow::Result<u64>>()
-    })?;
-    Ok(count as f64 / began.elapsed().as_secs_f64())
 }
 
 /// What the list asks the database for: how many, which ten, and who they belong to. The service also asks for

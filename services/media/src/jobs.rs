@@ -157,7 +157,9 @@ pub async fn sweep_all(kit: Kit) {
 
 async fn work(kit: Kit, kind: Kind) {
     let mut running = JoinSet::new();
+    let mut queued = kit.store.wake().follow_queued();
     loop {
+        queued.mark_unchanged();
         while running.try_join_next().is_some() {}
         let pause = match start(&kit, kind, &mut running).await {
             Ok(pause) => pause,
@@ -172,7 +174,7 @@ async fn work(kit: Kit, kind: Kind) {
         };
         let full = running.len() >= kind.at_once;
         tokio::select! {
-            () = kit.store.wake().on_queued(), if !full => {}
+            _ = queued.changed(), if !full => {}
             _ = running.join_next(), if full => {}
             () = tokio::time::sleep(pause), if !full => {}
         }

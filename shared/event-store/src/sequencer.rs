@@ -34,7 +34,7 @@ const IDLE_POLL: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Wake {
     appended: Arc<Notify>,
-    queued: Arc<Notify>,
+    queued: watch::Sender<u64>,
     numbered: watch::Sender<u64>,
     taken: watch::Sender<u64>,
 }
@@ -43,7 +43,7 @@ impl Default for Wake {
     fn default() -> Self {
         Self {
             appended: Arc::default(),
-            queued: Arc::default(),
+            queued: watch::Sender::new(0),
             numbered: watch::Sender::new(0),
             taken: watch::Sender::new(0),
         }
@@ -58,12 +58,13 @@ impl Wake {
 
     /// A job waits.
     pub fn queued(&self) {
-        self.queued.notify_one();
+        self.queued.send_modify(|count| *count += 1);
     }
 
-    /// Completes when a job may wait.
-    pub async fn on_queued(&self) {
-        self.queued.notified().await;
+    /// Follows the queueing of jobs. Every worker does so for itself: a service has several, and whose job it is
+    /// only a look at the queue tells.
+    pub fn follow_queued(&self) -> watch::Receiver<u64> {
+        self.queued.subscribe()
     }
 
     /// Positions were given, here or by another process.

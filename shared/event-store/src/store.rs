@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use contracts::TenantId;
-use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use uuid::Uuid;
 
@@ -292,15 +292,17 @@ pub fn id_sequence(kind: &str) -> String {
 async fn take_ids(tx: &mut Tx, kind: &'static str, count: usize) -> Result<Vec<i64>, StoreError> {
     #[derive(diesel::QueryableByName)]
     struct Row {
-        #[diesel(sql_type = BigInt)]
-        id: i64,
+        #[diesel(sql_type = Array<BigInt>)]
+        ids: Vec<i64>,
     }
-    let rows: Vec<Row> = Sql::fixed("SELECT nextval($1::text::regclass) AS id FROM generate_series(1, $2)")
-        .bind::<Text>(id_sequence(kind))
-        .bind::<BigInt>(count as i64)
-        .load(&mut **tx)
-        .await?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    // One row, because thousands of annotations take their ids at once.
+    let row: Row =
+        Sql::fixed("SELECT ARRAY(SELECT nextval($1::text::regclass) FROM generate_series(1, $2)) AS ids")
+            .bind::<Text>(id_sequence(kind))
+            .bind::<BigInt>(count as i64)
+            .get_result(&mut **tx)
+            .await?;
+    Ok(row.ids)
 }
 
 /// A transaction with the context of the command that it carries out.

@@ -17,7 +17,7 @@ use crate::spool::{Spool, SpoolError, Spooled};
 use crate::uploads::{self, Arrived, FILES_MAX};
 
 /// Files and bytes in memory that are kept together.
-const BATCH_FILES: usize = 64;
+const BATCH_FILES: usize = 256;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// The longest value of a field that is no file, in bytes.
 const FIELD_MAX: usize = 64 * 1024;

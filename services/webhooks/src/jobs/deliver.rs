@@ -55,7 +55,9 @@ pub async fn run(kit: Kit) {
     let (store, secrets) = (kit.store.clone(), Secrets::new(&kit));
     let worker = Worker { store, sender, secrets, paces: Paces::default() };
     let mut running = JoinSet::new();
+    let mut queued = kit.store.wake().follow_queued();
     loop {
+        queued.mark_unchanged();
         while running.try_join_next().is_some() {}
         let pause = match start(&worker, &mut running).await {
             Ok(pause) => pause,
@@ -66,7 +68,7 @@ pub async fn run(kit: Kit) {
         };
         let full = running.len() >= CONCURRENCY;
         tokio::select! {
-            () = kit.store.wake().on_queued(), if !full => {}
+            _ = queued.changed(), if !full => {}
             _ = running.join_next(), if full => {}
             () = tokio::time::sleep(pause), if !full => {}
         }

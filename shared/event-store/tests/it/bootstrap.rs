@@ -43,6 +43,10 @@ async fn an_admin_who_is_no_superuser_makes_a_database_that_a_store_starts_on() 
     let interval =
         rows(&mut inside, "SELECT current_setting('client_connection_check_interval') AS value").await;
     assert_eq!(interval[0]["value"], "100ms");
+    let packing = "SELECT setting, 'lz4' = ANY (enumvals) AS able FROM pg_settings \
+        WHERE name = 'default_toast_compression'";
+    let packing = &rows(&mut inside, packing).await[0];
+    assert!(packing["setting"] == "lz4" || packing["able"] == false, "{packing:?}");
     drop(inside);
     admin.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await.unwrap();
     let roles =

@@ -135,7 +135,7 @@ async fn a_job_waits_until_it_is_due_and_one_that_is_queued_twice_is_due_at_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_unit_that_is_rolled_back_queues_nothing_and_one_that_commits_wakes_a_worker() {
+async fn a_unit_that_is_rolled_back_queues_nothing_and_one_that_commits_wakes_every_worker() {
     let world = World::new().await;
     let refused: Result<(), StoreError> = world
         .store
@@ -146,9 +146,15 @@ async fn a_unit_that_is_rolled_back_queues_nothing_and_one_that_commits_wakes_a_
         .await;
     refused.unwrap_err();
     assert_eq!(world.number("SELECT count(*) FROM es_job").await, 0);
-    let woken = world.store.wake().on_queued();
+    // A service has several workers, each for its own kind of job.
+    let workers = [(); 3].map(|()| world.store.wake().follow_queued());
+    for worker in &workers {
+        assert!(!worker.has_changed().unwrap());
+    }
     enqueue(&world.store, ACME, 1, 0).await;
-    tokio::time::timeout(Duration::from_secs(10), woken).await.expect("nobody was woken");
+    for mut worker in workers {
+        tokio::time::timeout(Duration::from_secs(10), worker.changed()).await.expect("not woken").unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
