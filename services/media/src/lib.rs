@@ -4,6 +4,7 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use service_kit::{Service, directory};
 
 mod blobs;
+mod buffer;
 mod derived;
 pub mod domain;
 mod frames;

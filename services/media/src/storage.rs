@@ -29,6 +29,9 @@ mod place;
 
 pub use error::StorageError;
 
+/// Memory for what arrives and is not stored yet, in bytes, of all clients together.
+pub const ARRIVING_BYTES: usize = 256 * 1024 * 1024;
+
 /// The SHA-256 of some bytes.
 pub type Digest = [u8; 32];
 
@@ -74,6 +77,8 @@ pub struct Storage {
     patience: Duration,
     /// Files on their way into a bucket: each takes memory.
     sending: Arc<Semaphore>,
+    /// Bytes in memory of what arrives.
+    arriving: Arc<Semaphore>,
     /// Where files are kept while they arrive.
     incoming: PathBuf,
     free_bytes_min: u64,
@@ -97,8 +102,14 @@ impl Storage {
         folder::make(&incoming)?;
         let place::Opened { store, folder, variables } = place::open(data, &settings.place, patience)?;
         let sending = Arc::new(Semaphore::new(large::AT_ONCE));
+        let arriving = Arc::new(Semaphore::new(ARRIVING_BYTES));
         let free_bytes_min = settings.free_bytes_min;
-        Ok(Self { store, folder, variables, patience, sending, incoming, free_bytes_min })
+        Ok(Self { store, folder, variables, patience, sending, arriving, incoming, free_bytes_min })
+    }
+
+    /// Has a permit for each byte of [`ARRIVING_BYTES`] that nobody uses.
+    pub fn arriving(&self) -> &Arc<Semaphore> {
+        &self.arriving
     }
 
     /// A new file for something that arrives.

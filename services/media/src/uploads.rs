@@ -15,6 +15,9 @@ use crate::remains;
 /// The most files that one task may be sent.
 pub const FILES_MAX: i64 = 200_000;
 
+/// The most pieces that one file may come in. The largest file needs 3,200 of the usual size.
+pub const PIECES_MAX: usize = 20_000;
+
 /// A file of a task.
 #[derive(Clone, Debug, diesel::QueryableByName)]
 pub struct UploadFile {
@@ -166,7 +169,17 @@ pub async fn begin(
     Ok(())
 }
 
-/// Notes a piece that is stored. Returns whether it fits: somebody else may have sent one from the same place.
+/// What became of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advanced {
+    Noted,
+    /// Somebody else sent one from the same place.
+    NotFrom,
+    /// The file came in [`PIECES_MAX`] of them already.
+    TooMany,
+}
+
+/// Notes a piece that is stored, if it fits.
 pub async fn advance(
     tx: &mut Tx,
     (task_id, upload): (i64, Uuid),
@@ -174,10 +187,12 @@ pub async fn advance(
     to: i64,
     piece: &str,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<Advanced, StoreError> {
+    let most = i64::try_from(PIECES_MAX).unwrap_or(i64::MAX);
     let changed = Sql::fixed(
         "UPDATE upload_file SET received = $4, pieces = pieces || $5, updated_at = $6 WHERE \
-         tenant_id = es_tenant() AND task_id = $1 AND upload_id = $2 AND received = $3 AND $4 <= length",
+         tenant_id = es_tenant() AND task_id = $1 AND upload_id = $2 AND received = $3 AND $4 <= length \
+         AND cardinality(pieces) < $7",
     )
     .bind::<BigInt>(task_id)
     .bind::<SqlUuid>(upload)
@@ -185,9 +200,17 @@ pub async fn advance(
     .bind::<BigInt>(to)
     .bind::<Array<Text>>(vec![piece.to_owned()])
     .bind::<Timestamptz>(now)
+    .bind::<BigInt>(most)
     .execute(&mut **tx)
     .await?;
-    Ok(changed == 1)
+    if changed == 1 {
+        return Ok(Advanced::Noted);
+    }
+    let file = by_upload(tx, task_id, upload).await?;
+    Ok(match file.is_some_and(|file| file.received == from && file.pieces.len() >= PIECES_MAX) {
+        true => Advanced::TooMany,
+        false => Advanced::NotFrom,
+    })
 }
 
 /// Notes the bytes of a file whose pieces were put together. Returns whether it was still wanted.

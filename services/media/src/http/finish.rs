@@ -1,7 +1,8 @@
 //! Everything was sent: what the client wants of it is checked, and the import begins.
 
 use actix_web::http::StatusCode;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use service_kit::body::{self, FieldErrors};
 use service_kit::write::Reply;
@@ -12,12 +13,13 @@ use super::send::{RqId, Sending};
 use crate::domain::options::{Options, Sorting};
 use crate::domain::task_data::{Action, Stage, TaskData};
 use crate::jobs::prepare;
-use crate::uploads;
+use crate::uploads::{self, FILES_MAX};
 
 /// The largest number of frames in a chunk, and of anything else that CVAT counts.
 const NUMBER_MAX: i64 = i32::MAX as i64;
 
 /// How to use what was sent (CVAT's DataRequest). What is not in here has no effect on pictures.
+// The body may be large: of what is refused nothing is kept.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct DataRequest {
     /// JPEG quality of compressed frames, 1 to 100.
@@ -31,22 +33,57 @@ pub struct DataRequest {
     /// `step=N`
     pub frame_filter: Option<String>,
     /// With `predefined` sorting: names in the order wanted; empty for the order of arrival.
-    pub upload_file_order: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "names")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub upload_file_order: Vec<String>,
     /// Not supported yet.
     #[serde(default)]
-    server_files: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    server_files: Vec<IgnoredAny>,
     /// Not supported yet.
     #[serde(default)]
-    remote_files: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    remote_files: Vec<IgnoredAny>,
     /// Not supported yet.
     cloud_storage_id: Option<i64>,
     /// Not supported yet.
     #[serde(default)]
     #[schema(value_type = Vec<Vec<String>>)]
-    job_file_mapping: Option<Vec<Value>>,
+    job_file_mapping: Option<Vec<IgnoredAny>>,
     /// Not supported yet.
     #[schema(value_type = Object)]
-    validation_params: Option<Value>,
+    validation_params: Option<IgnoredAny>,
+}
+
+/// Reads names, of which there are no more than there may be files.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Names;
+
+    impl<'de> Visitor<'de> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("a sequence")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(vec![])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut names = vec![];
+            while let Some(name) = items.next_element()? {
+                if i64::try_from(names.len()).is_ok_and(|count| count >= FILES_MAX) {
+                    let text = format!("ensure this list has no more than {FILES_MAX} names");
+                    return Err(serde::de::Error::custom(text));
+                }
+                names.push(name);
+            }
+            Ok(names)
+        }
+    }
+
+    deserializer.deserialize_any(Names)
 }
 
 impl utoipa::PartialSchema for Sorting {
@@ -62,6 +99,15 @@ impl utoipa::PartialSchema for Sorting {
 impl ToSchema for Sorting {}
 
 impl DataRequest {
+    /// What the fields of a form say.
+    ///
+    /// # Errors
+    /// 400 as for a body in JSON.
+    pub fn of(fields: Map<String, Value>) -> Result<Self, Refusal> {
+        // Through the kit's own parser, for its texts.
+        body::read(Value::Object(fields).to_string().as_bytes())
+    }
+
     /// Checks it, as far as that needs no files.
     fn options(&self) -> Result<Options, Refusal> {
         let mut errors = FieldErrors::default();
@@ -79,9 +125,13 @@ impl DataRequest {
         let step = self.step();
         errors.check(step.is_some(), "frame_filter", "The only supported syntax is: 'step=N', N at least 1.");
         let sorting = self.sorting_method.unwrap_or_default();
-        let ordered = self.upload_file_order.as_ref().is_some_and(|order| !order.is_empty());
         errors.check(
-            !ordered || sorting == Sorting::Predefined,
+            !self.upload_file_order.iter().any(|name| name.contains('\0')),
+            "upload_file_order",
+            "Null characters are not allowed.",
+        );
+        errors.check(
+            self.upload_file_order.is_empty() || sorting == Sorting::Predefined,
             "upload_file_order",
             "Only valid with the \"predefined\" sorting method.",
         );
@@ -91,7 +141,7 @@ impl DataRequest {
             ("remote_files", self.remote_files.is_empty()),
             ("cloud_storage_id", self.cloud_storage_id.is_none()),
             ("job_file_mapping", self.job_file_mapping.as_ref().is_none_or(Vec::is_empty)),
-            ("validation_params", self.validation_params.as_ref().is_none_or(Value::is_null)),
+            ("validation_params", self.validation_params.is_none()),
         ] {
             errors.check(absent, name, later(name));
         }
@@ -122,12 +172,9 @@ impl DataRequest {
 ///
 /// # Errors
 /// 400 for a request that makes no sense, or for files that did not arrive.
-pub async fn finish(sending: &Sending, fields: Map<String, Value>, again: bool) -> Answer {
-    let bytes = Value::Object(fields).to_string();
-    // Through the kit's own parser, for its texts; what it parses is JSON now, whatever was sent.
-    let data: DataRequest = body::read(bytes.as_bytes())?;
+pub async fn finish(sending: &Sending, data: DataRequest, again: bool) -> Answer {
     let options = data.options()?;
-    let order = data.upload_file_order.unwrap_or_default();
+    let order = data.upload_file_order;
     let request_id = format!("media.task-data.{}.{}", sending.task.id, event_store::new_id());
     let reply: Reply = sending
         .kit

@@ -21,11 +21,33 @@ const BATCH_FILES: usize = 256;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// The longest value of a field that is no file, in bytes.
 const FIELD_MAX: usize = 64 * 1024;
-/// The most fields that are no files.
-const FIELDS_MAX: usize = 20_000;
+/// The most parts that are no files: each file may be named in the order wanted.
+const FIELDS_MAX: usize = 200_000;
+/// The most bytes of all of them, names and values.
+const FIELDS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// The fields of a form that are not files.
-pub type Fields = Map<String, Value>;
+#[derive(Default)]
+struct Fields {
+    fields: Map<String, Value>,
+    /// How many came, also as parts of lists, and their bytes.
+    count: usize,
+    bytes: usize,
+}
+
+impl Fields {
+    /// Adds a field, which is always text in a form.
+    fn add(&mut self, name: &str, text: String) -> Result<(), Refusal> {
+        self.count += 1;
+        self.bytes += name.len() + text.len();
+        if self.count > FIELDS_MAX || self.bytes > FIELDS_BYTES_MAX {
+            let detail = "The form has too many fields, or too much in them.";
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+        }
+        add_field(&mut self.fields, name, text);
+        Ok(())
+    }
+}
 
 /// Keeps the files of a form and returns its other fields.
 ///
@@ -35,7 +57,7 @@ pub async fn receive(
     sending: &Sending,
     request: &HttpRequest,
     payload: web::Payload,
-) -> Result<Fields, Refusal> {
+) -> Result<Map<String, Value>, Refusal> {
     let announced = request.headers().get("content-length");
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     sending.media.storage.check_room(announced.unwrap_or(0))?;
@@ -50,14 +72,14 @@ pub async fn receive(
         names: vec![],
         batch: vec![],
         bytes: 0,
-        fields: Fields::new(),
+        fields: Fields::default(),
     };
     let outcome = match incoming.read(Multipart::new(request.headers(), payload)).await {
         Ok(()) => incoming.note(place).await,
         Err(refusal) => Err((refusal, place)),
     };
     match outcome {
-        Ok(()) => Ok(incoming.fields),
+        Ok(()) => Ok(incoming.fields.fields),
         Err((refusal, place)) => {
             incoming.kept.give_up(&sending.kit).await;
             place.release_after(&sending.kit, &refusal).await;
@@ -144,21 +166,20 @@ impl Incoming<'_> {
     /// Stores the files of the batch.
     async fn keep(&mut self) -> Result<(), Refusal> {
         let batch = std::mem::take(&mut self.batch);
+        // What is in files has its room; of an unannounced body nobody else asks.
+        let bytes: usize = batch.iter().map(Spooled::memory).sum();
+        self.sending.media.storage.check_room(bytes as u64)?;
         self.kept.add(&self.sending.kit, &self.sending.media, &batch).await?;
         Ok(())
     }
 
     async fn field(&mut self, name: &str, mut field: Field) -> Result<(), Refusal> {
-        if self.fields.len() >= FIELDS_MAX {
-            return Err(Refusal::bad_request("The form has too many fields."));
-        }
         let value = field.bytes(FIELD_MAX).await;
         let value: Bytes =
             value.map_err(|_| Refusal::field(name, "This field is too long."))?.map_err(malformed)?;
         let text = String::from_utf8(value.to_vec())
             .map_err(|_| Refusal::field(name, "This field is not text in UTF-8."))?;
-        add_field(&mut self.fields, name, text);
-        Ok(())
+        self.fields.add(name, text)
     }
 
     /// Notes the files in one transaction, which from then on use their bytes.
@@ -253,8 +274,8 @@ fn malformed(error: MultipartError) -> Refusal {
 /// Fields that are numbers, as JSON has them.
 const NUMBERS: &[&str] = &["image_quality", "chunk_size", "start_frame", "stop_frame", "cloud_storage_id"];
 
-/// Adds a field of a form, which is always text; `name[n]` is one of a list.
-fn add_field(fields: &mut Fields, name: &str, text: String) {
+/// Adds a field of a form; `name[n]` is one of a list.
+fn add_field(fields: &mut Map<String, Value>, name: &str, text: String) {
     if let Some((list, _)) = name.split_once('[') {
         let list = fields.entry(list).or_insert_with(|| json!([]));
         if let Some(list) = list.as_array_mut() {
@@ -276,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_form_becomes_what_json_would_have_been() {
-        let mut fields = Fields::new();
+        let mut fields = Fields::default();
         for (name, text) in [
             ("image_quality", "70"),
             ("sorting_method", "natural"),
@@ -284,11 +305,23 @@ mod tests {
             ("upload_file_order[1]", "a.jpg"),
             ("chunk_size", ""),
         ] {
-            add_field(&mut fields, name, text.to_owned());
+            fields.add(name, text.to_owned()).unwrap();
         }
         let wanted = json!({
             "image_quality": 70, "sorting_method": "natural", "upload_file_order": ["b.jpg", "a.jpg"]
         });
-        assert_eq!(Value::Object(fields), wanted);
+        assert_eq!(Value::Object(fields.fields), wanted);
+    }
+
+    #[test]
+    fn a_list_may_be_as_long_as_a_task_and_no_longer() {
+        let mut fields = Fields::default();
+        for number in 0..FIELDS_MAX {
+            fields.add(&format!("upload_file_order[{number}]"), format!("{number}.jpg")).unwrap();
+        }
+        assert!(fields.add("upload_file_order[0]", "more.jpg".to_owned()).is_err());
+        let mut fields = Fields::default();
+        let kept = (0..FIELDS_MAX).take_while(|_| fields.add("x[0]", "x".repeat(FIELD_MAX)).is_ok()).count();
+        assert_eq!(kept, FIELDS_BYTES_MAX / (FIELD_MAX + "x[0]".len()));
     }
 }

@@ -8,7 +8,7 @@
 //! | `Upload-Finish` | says that everything was sent, and how to use it | 202, `{"rq_id"}` |
 //! | none, or both start and finish | all of it in one request | 202, `{"rq_id"}` |
 
-use actix_web::{FromRequest, HttpRequest, HttpResponse, post, web};
+use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::{Deserialize, Serialize};
 use service_kit::{Answer, Caller, Kit, Refusal, Write};
 use utoipa::ToSchema;
@@ -21,6 +21,8 @@ use crate::projections::known_tasks::KnownTask;
 
 /// What may be done with a task's data to send some.
 pub const SCOPE: &str = "upload:data";
+/// The largest body in JSON, in bytes: it may name every file of a task in the order wanted.
+const JSON_MAX: usize = 64 * 1024 * 1024;
 
 /// The background request that a client polls.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -66,11 +68,11 @@ pub async fn send_task_data(
             Ok(HttpResponse::Accepted().finish())
         }
         (false, true) => {
-            let fields = match is_form(&request) {
-                true => receive(&sending, &request, payload).await?,
+            let data = match is_form(&request) {
+                true => DataRequest::of(receive(&sending, &request, payload).await?)?,
                 false => json(&request, payload).await?,
             };
-            finish(&sending, fields, true).await
+            finish(&sending, data, true).await
         }
         (false, false) if has("upload-multiple") => {
             receive(&sending, &request, form(&request, payload)?).await?;
@@ -78,14 +80,14 @@ pub async fn send_task_data(
         }
         (false, false) if has("upload-length") => tus::begin(&sending, &request).await,
         (true, true) | (false, false) => {
-            let fields = match is_form(&request) {
+            let data = match is_form(&request) {
                 true => {
                     start::begin(&sending).await?;
-                    receive(&sending, &request, payload).await?
+                    DataRequest::of(receive(&sending, &request, payload).await?)?
                 }
                 false => json(&request, payload).await?,
             };
-            finish(&sending, fields, false).await
+            finish(&sending, data, false).await
         }
     }
 }
@@ -106,12 +108,7 @@ fn form(request: &HttpRequest, payload: web::Payload) -> Result<web::Payload, Re
     }
 }
 
-/// The fields of a body in JSON.
-async fn json(
-    request: &HttpRequest,
-    payload: web::Payload,
-) -> Result<serde_json::Map<String, serde_json::Value>, Refusal> {
-    let mut payload = payload.into_inner();
-    let write = Write::<serde_json::Map<_, _>>::from_request(request, &mut payload).await?;
-    Ok(write.body)
+/// A body in JSON.
+async fn json(request: &HttpRequest, payload: web::Payload) -> Result<DataRequest, Refusal> {
+    Ok(Write::read(request, payload, JSON_MAX).await?.body)
 }

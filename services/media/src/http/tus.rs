@@ -6,23 +6,25 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, head, options, patch, web};
 use base64::Engine;
-use bytes::Bytes;
 use futures::StreamExt;
 use service_kit::{Answer, Caller, Kit, Refusal};
 use uuid::Uuid;
 
 use super::send::{SCOPE, Sending};
 use super::{access, names};
+use crate::buffer::{Buffer, Gathered};
 use crate::media::Media;
 use crate::reserve::reserve_storage;
-use crate::storage::{Content, Key};
-use crate::uploads::{self, FILES_MAX, UploadFile};
+use crate::storage::Key;
+use crate::uploads::{self, Advanced, FILES_MAX, PIECES_MAX, UploadFile};
 
 const VERSION: &str = "1.0.0";
 /// The largest file, as CVAT has it: 25 GiB.
 const LENGTH_MAX: i64 = 26_843_545_600;
 /// Bytes of a piece that is stored on its own. The last one of a request may be shorter.
-const PIECE: usize = 8 * 1024 * 1024;
+const PIECE: u64 = 8 * 1024 * 1024;
+/// Bytes of a piece that stay in memory: what completes it may go beyond its end.
+const PIECE_IN_MEMORY: usize = 9 * 1024 * 1024;
 
 fn headers(builder: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
     builder
@@ -59,7 +61,7 @@ pub async fn begin(sending: &Sending, request: &HttpRequest) -> Answer {
     }
     if length > LENGTH_MAX {
         let detail = format!("{name}: a file may have at most {LENGTH_MAX} bytes.");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+        return Err(too_large(detail));
     }
     sending.media.storage.check_room(length.unsigned_abs())?;
     let tenant = sending.caller.tenant();
@@ -142,7 +144,10 @@ pub async fn append_to_tus(
         return Ok(at_another_offset(file.received));
     }
     let media = Media::of(&kit)?;
-    media.storage.check_room(PIECE as u64)?;
+    if file.pieces.len() >= PIECES_MAX {
+        return Err(in_crumbs(&file.name));
+    }
+    media.storage.check_room(PIECE)?;
     let appending = Appending { kit: &kit, media: &media, caller: &caller, task_id, upload, file: &file };
     match appending.all(payload).await? {
         Appended::To(offset) => Ok(headers(&mut HttpResponse::NoContent())
@@ -170,26 +175,27 @@ struct Appending<'a> {
 impl Appending<'_> {
     async fn all(&self, mut payload: web::Payload) -> Result<Appended, Refusal> {
         let mut offset = self.file.received;
-        let (mut piece, mut held) = (Vec::new(), 0);
+        let empty = || Buffer::new(&self.media.storage, PIECE_IN_MEMORY);
+        let mut piece = empty();
         loop {
             let next = payload.next().await;
             let ended = !matches!(next, Some(Ok(_)));
             if let Some(Ok(bytes)) = next {
-                held += bytes.len();
-                piece.push(bytes);
-            }
-            let beyond = i64::try_from(held).unwrap_or(i64::MAX) > self.file.length - offset;
-            if beyond {
-                let detail = format!("{}: more was sent than its length.", self.file.name);
-                return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+                let held = piece.len() + bytes.len() as u64;
+                if i64::try_from(held).unwrap_or(i64::MAX) > self.file.length - offset {
+                    return Err(too_large(format!("{}: more was sent than its length.", self.file.name)));
+                }
+                piece.push(&bytes).await?;
             }
             // Also what came before a connection was cut: the client goes on from there.
-            if held > 0 && (ended || held >= PIECE) {
-                let to = offset + i64::try_from(held).unwrap_or(i64::MAX);
-                if !self.one(std::mem::take(&mut piece), offset, to).await? {
-                    return Ok(Appended::NotFrom);
+            if piece.len() > 0 && (ended || piece.len() >= PIECE) {
+                let to = offset + i64::try_from(piece.len()).unwrap_or(i64::MAX);
+                let whole = std::mem::replace(&mut piece, empty());
+                match self.one(whole, offset, to).await? {
+                    Advanced::Noted => offset = to,
+                    Advanced::NotFrom => return Ok(Appended::NotFrom),
+                    Advanced::TooMany => return Err(in_crumbs(&self.file.name)),
                 }
-                (offset, held) = (to, 0);
             }
             if ended {
                 return Ok(Appended::To(offset));
@@ -197,22 +203,34 @@ impl Appending<'_> {
         }
     }
 
-    /// Stores a piece and notes it. Returns whether it fits.
-    async fn one(&self, piece: Vec<Bytes>, from: i64, to: i64) -> Result<bool, Refusal> {
+    /// Stores a piece and notes it, if it fits.
+    async fn one(&self, piece: Buffer, from: i64, to: i64) -> Result<Advanced, Refusal> {
+        // A request may go on for long after its beginning was let in.
+        self.media.storage.check_room(piece.len())?;
+        let piece: Gathered = piece.finish().await?;
         // Of two that begin at one place each has a name of its own.
         let name = format!("{from:012}-{}", event_store::new_id().simple());
         let key = Key::Piece(self.caller.tenant(), self.upload, name.clone());
-        self.media.storage.put(&key, Content::Memory(piece)).await?;
+        self.media.storage.put(&key, piece.content()).await?;
         event_store::fail_point!("media.tus.stored");
         let mut tx = self.kit.store.database().tenant(self.caller.tenant()).await?;
         let now = self.kit.clock.now();
-        let fits = uploads::advance(&mut tx, (self.task_id, self.upload), from, to, &name, now).await?;
+        let advanced = uploads::advance(&mut tx, (self.task_id, self.upload), from, to, &name, now).await?;
         tx.commit().await?;
-        if !fits {
+        if advanced != Advanced::Noted {
             self.media.storage.delete(&[key]).await?;
         }
-        Ok(fits)
+        Ok(advanced)
     }
+}
+
+/// Each piece is an object and a name in a row: a file may not come byte by byte.
+fn in_crumbs(name: &str) -> Refusal {
+    too_large(format!("{name}: it came in {PIECES_MAX} pieces; begin again and send larger ones."))
+}
+
+fn too_large(detail: String) -> Refusal {
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
 }
 
 /// 409 with the offset that is right.

@@ -29,6 +29,8 @@ pub async fn assemble(
     let Some(upload) = file.upload_id else {
         return Ok(Assembled::Refused(format!("{}: the file did not arrive", file.name)));
     };
+    // Until its pieces go, all of it is there twice.
+    media.storage.check_room(file.length.unsigned_abs())?;
     let mut spool = Spool::new(&media.storage);
     for piece in &file.pieces {
         let key = Key::Piece(claim.tenant, upload, piece.clone());

@@ -102,6 +102,10 @@ async fn options_that_make_no_sense_are_refused() {
             "upload_file_order",
             json!({ "image_quality": 70, "sorting_method": "predefined", "upload_file_order": ["b.jpg"] }),
         ),
+        (
+            "upload_file_order",
+            json!({ "image_quality": 70, "sorting_method": "predefined", "upload_file_order": ["a\0"] }),
+        ),
         ("server_files", json!({ "image_quality": 70, "server_files": ["/etc"] })),
         ("remote_files", json!({ "image_quality": 70, "remote_files": ["http://169.254.169.254/"] })),
         ("cloud_storage_id", json!({ "image_quality": 70, "cloud_storage_id": 1 })),
@@ -115,5 +119,25 @@ async fn options_that_make_no_sense_are_refused() {
     assert!(status["message"].as_str().unwrap().starts_with("None of the 1 pictures"), "{status}");
     let broken = [("Upload-Finish", ""), ("content-type", "application/json")];
     world.send(OWNER, "POST", &format!("{task}/data"), &broken, b"{".to_vec()).await.expect(400);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_of_a_large_task_may_be_named_in_the_order_wanted() {
+    let world = World::start().await;
+    let task = world.task(21).await;
+    world.start_upload(&task).await.expect(202);
+    world.send_files(&task, &[("0.jpg", &jpeg(1))]).await.expect(200);
+    let order = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("{number}.jpg")).collect();
+        json!({ "image_quality": 70, "sorting_method": "predefined", "upload_file_order": names })
+    };
+    assert!(order(200_000).to_string().len() > 2 * 1024 * 1024);
+    let answer = world.finish(&task, order(200_000)).await.expect(400).json();
+    assert_eq!(answer["upload_file_order"][0], "1.jpg: no file with this name was sent.");
+    let answer = world.finish(&task, order(200_001)).await.expect(400).json();
+    assert_eq!(answer["upload_file_order"][0], "Ensure this list has no more than 200000 names.");
+    world.finish(&task, order(1)).await.expect(202);
+    assert_eq!(world.ended(&task).await["state"], "Finished");
     world.stop().await;
 }

@@ -45,6 +45,24 @@ async fn a_disk_that_is_nearly_full_takes_nothing_and_gives_all() {
     world.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_waits_for_room() {
+    let world = World::start().await;
+    let task = world.task(21).await;
+    world.start_upload(&task).await.expect(202);
+    crate::tus::send_whole(&world, &task, "a.jpg", &jpeg(1)).await;
+    let world = world.restart_with(&[("STORAGE_FREE_MIB_MIN", "999999999999")]).await;
+    world.finish(&task, options()).await.expect(202);
+    test_kit::eventually("it was tried", crate::world::PATIENCE, async || {
+        (world.count("es_job WHERE name = 'media.prepare' AND attempts > 1").await == 1).then_some(())
+    })
+    .await;
+    assert_eq!((world.files(), world.count("blob").await), (1, 0));
+    let world = world.restart_with(&[("STORAGE_FREE_MIB_MIN", "0")]).await;
+    assert_eq!(world.ended(&task).await["state"], "Finished");
+    world.stop().await;
+}
+
 /// A small disk of its own, where this user may have one.
 struct Disk(std::path::PathBuf);
 

@@ -1,7 +1,12 @@
 //! Files that are sent piece by piece.
 
 use base64::Engine;
+use diesel::sql_types::{Array, Text};
+use diesel_async::RunQueryDsl;
+use event_store::Sql;
 use serde_json::json;
+use test_kit::fake;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{OWNER, Response, World, jpeg, options};
 
@@ -102,5 +107,70 @@ async fn what_makes_no_sense_is_refused() {
     world.nothing_is_kept().await;
     let options = world.send(OWNER, "OPTIONS", &data, &[], vec![]).await.expect(204);
     assert_eq!(options.header("tus-max-size"), "26843545600");
+    world.stop().await;
+}
+
+/// Sends bytes in HTTP chunks of one byte; returns the status line.
+async fn trickle(world: &World, location: &str, bytes: &[u8]) -> String {
+    let host = world.mesh.url.strip_prefix("http://").unwrap();
+    let path = location.strip_prefix(&world.mesh.url).unwrap();
+    let login = base64::engine::general_purpose::STANDARD.encode(format!("{OWNER}:x"));
+    let head = format!(
+        "PATCH {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {login}\r\nContent-Type: {PIECE}\r\n\
+         Upload-Offset: 0\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    );
+    let chunks: Vec<u8> = bytes.iter().flat_map(|byte| [b'1', b'\r', b'\n', *byte, b'\r', b'\n']).collect();
+    let mut socket = tokio::net::TcpStream::connect(host).await.unwrap();
+    for part in [head.as_bytes(), &chunks, b"0\r\n\r\n"] {
+        socket.write_all(part).await.unwrap();
+    }
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_may_arrive_byte_by_byte() {
+    let world = World::start().await;
+    let task = world.task(21).await;
+    world.start_upload(&task).await.expect(202);
+    let picture = crate::world::picture(image::ImageFormat::Png, 300, 200, 1);
+    let begun = begin(&world, &task, "a.png", picture.len()).await.expect(201);
+    let status = trickle(&world, begun.header("location"), &picture).await;
+    assert!(status.contains("204"), "{status}");
+    assert_eq!(world.files(), 1, "it is one piece");
+    world.finish(&task, options()).await.expect(202);
+    assert_eq!(world.ended(&task).await["state"], "Finished");
+    let frame = world.get(&format!("{task}/data?type=frame&number=0&quality=original")).await.expect(200);
+    assert_eq!(frame.body, picture);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_does_not_come_in_crumbs() {
+    let world = World::start().await;
+    let task = world.task(21).await;
+    world.start_upload(&task).await.expect(202);
+    let begun = begin(&world, &task, "a.jpg", 100).await.expect(201);
+    let location = begun.header("location");
+    append(&world, location, 0, b"x").await.expect(204);
+    // As if it had come in so many.
+    let pieces_are = async |count: usize| {
+        let store = &world.mesh.running.kit("media").unwrap().store;
+        let mut tx = store.database().tenant(fake::tenant(1)).await.unwrap();
+        let pieces: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+        let sql = Sql::fixed("UPDATE upload_file SET pieces = $1").bind::<Array<Text>>(pieces);
+        assert_eq!(sql.execute(&mut *tx).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+    };
+    pieces_are(19_999).await;
+    append(&world, location, 1, b"x").await.expect(204);
+    let refused = append(&world, location, 2, b"x").await.expect(413).json();
+    assert!(refused["detail"].as_str().unwrap().contains("20000 pieces"), "{refused}");
+    // Another offset is still told apart.
+    append(&world, location, 1, b"x").await.expect(409);
+    // Begun anew it goes on.
+    let again = begin(&world, &task, "a.jpg", 100).await.expect(201);
+    append(&world, again.header("location"), 0, b"x").await.expect(204);
     world.stop().await;
 }
