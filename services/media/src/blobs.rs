@@ -94,8 +94,7 @@ pub async fn declare(
     .bind::<Array<Binary>>(blobs.keys().map(|digest| digest.to_vec()).collect::<Vec<_>>())
     .load(&mut **tx)
     .await?;
-    let free: BTreeSet<i64> =
-        before.iter().filter(|row| row.is_free(wants, now)).map(|row| row.id).collect();
+    let free: BTreeSet<i64> = before.iter().filter(|row| row.is_free(wants, now)).map(|row| row.id).collect();
     let rows: Vec<DeclaredRow> = Sql::fixed(
         "INSERT INTO blob (tenant_id, digest, size, crc32, kind, width, height, orientation, plain, wanted_at) \
          SELECT es_tenant(), *, $9 FROM unnest($1, $2, $3, $4::bigint[]::smallint[], $5::bigint[]::integer[], \
@@ -164,11 +163,7 @@ fn counted(ids: impl IntoIterator<Item = i64>) -> (Vec<i64>, Vec<i64>) {
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when one was swept meanwhile: whoever brings it must begin anew.
-pub async fn hold(
-    tx: &mut Tx,
-    ids: impl IntoIterator<Item = i64>,
-    wants: &Wants,
-) -> Result<i64, StoreError> {
+pub async fn hold(tx: &mut Tx, ids: impl IntoIterator<Item = i64>, wants: &Wants) -> Result<i64, StoreError> {
     let (ids, uses) = counted(ids);
     let wanted = ids.len();
     let own: Vec<Option<DateTime<Utc>>> =

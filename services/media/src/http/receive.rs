@@ -192,11 +192,7 @@ impl Incoming<'_> {
     }
 }
 
-async fn note(
-    sending: &Sending,
-    (kept, files): (&Kept, &[Arrived]),
-    place: &Place,
-) -> Result<(), Refusal> {
+async fn note(sending: &Sending, (kept, files): (&Kept, &[Arrived]), place: &Place) -> Result<(), Refusal> {
     let task_id = sending.task.id;
     let now = sending.kit.clock.now();
     sending
