@@ -3,8 +3,11 @@
 //! Who brings bytes says so first ([`declare`]), puts the object, and takes hold of it in the transaction that uses
 //! it ([`hold`]). A row that nobody holds is swept with its object, while the row is locked: so there is no object
 //! without a row, and no use of a row whose object is gone. Rows are locked in the order of their ids.
+//!
+//! A row has one moment at which somebody wanted it, and several may want it at the same time. So the moment is taken
+//! back only by who knows that nobody else relies on it ([`Want::alone`]); otherwise it runs out by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt, Timestamptz};
@@ -34,6 +37,34 @@ pub struct Declared {
     pub present: bool,
 }
 
+/// What somebody has said about a blob that they are about to use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Want {
+    /// When they last said so.
+    at: DateTime<Utc>,
+    /// Whether that moment is theirs alone: nobody else relied on the one that it took the place of.
+    alone: bool,
+}
+
+/// What somebody wants, by blob.
+pub type Wants = BTreeMap<i64, Want>;
+
+#[derive(diesel::QueryableByName)]
+struct Before {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    wanted_at: Option<DateTime<Utc>>,
+}
+
+impl Before {
+    /// Whether nobody but who has these wants relies on the moment.
+    fn is_free(&self, wants: &Wants, now: DateTime<Utc>) -> bool {
+        let own = wants.get(&self.id);
+        self.wanted_at.is_none_or(|at| at < now - GRACE || own.is_some_and(|own| own.alone && own.at == at))
+    }
+}
+
 #[derive(diesel::QueryableByName)]
 struct DeclaredRow {
     #[diesel(sql_type = Binary)]
@@ -42,23 +73,34 @@ struct DeclaredRow {
     id: i64,
     #[diesel(sql_type = Bool)]
     present: bool,
+    #[diesel(sql_type = Bool)]
+    is_new: bool,
 }
 
-/// Says that these bytes are about to be used.
+/// Says that these bytes are about to be used, by somebody who wants others already.
 pub async fn declare(
     tx: &mut Tx,
     blobs: &[Blob],
+    wants: &mut Wants,
     now: DateTime<Utc>,
 ) -> Result<BTreeMap<Digest, Declared>, StoreError> {
     // Each once, and in order.
     let blobs: BTreeMap<Digest, &Blob> = blobs.iter().map(|blob| (blob.digest, blob)).collect();
     let column = |value: fn(&Blob) -> i64| blobs.values().map(|blob| value(blob)).collect::<Vec<_>>();
+    let before: Vec<Before> = Sql::fixed(
+        "SELECT id, wanted_at FROM blob WHERE tenant_id = es_tenant() AND digest = ANY($1) \
+         ORDER BY id FOR UPDATE",
+    )
+    .bind::<Array<Binary>>(blobs.keys().map(|digest| digest.to_vec()).collect::<Vec<_>>())
+    .load(&mut **tx)
+    .await?;
+    let free: BTreeSet<i64> = before.iter().filter(|row| row.is_free(wants, now)).map(|row| row.id).collect();
     let rows: Vec<DeclaredRow> = Sql::fixed(
         "INSERT INTO blob (tenant_id, digest, size, crc32, kind, width, height, orientation, plain, wanted_at) \
          SELECT es_tenant(), *, $9 FROM unnest($1, $2, $3, $4::bigint[]::smallint[], $5::bigint[]::integer[], \
          $6::bigint[]::integer[], $7::bigint[]::smallint[], $8) \
          ON CONFLICT (tenant_id, digest) DO UPDATE SET wanted_at = excluded.wanted_at \
-         RETURNING digest, id, uses > 0 AS present",
+         RETURNING digest, id, uses > 0 AS present, xmax = 0 AS is_new",
     )
     .bind::<Array<Binary>>(blobs.keys().map(|digest| digest.to_vec()).collect::<Vec<_>>())
     .bind::<Array<BigInt>>(column(|blob| i64::try_from(blob.size).unwrap_or(i64::MAX)))
@@ -71,9 +113,32 @@ pub async fn declare(
     .bind::<Timestamptz>(now)
     .load(&mut **tx)
     .await?;
-    rows.into_iter()
-        .map(|row| Ok((digest(&row.digest)?, Declared { id: row.id, present: row.present })))
-        .collect()
+    let mut declared = BTreeMap::new();
+    for row in rows {
+        // One that is not new and was not there a moment ago is another's, who declared it at the same time.
+        wants.insert(row.id, Want { at: now, alone: row.is_new || free.contains(&row.id) });
+        declared.insert(digest(&row.digest)?, Declared { id: row.id, present: row.present });
+    }
+    Ok(declared)
+}
+
+/// Says again that these blobs are about to be used.
+pub async fn want_again(tx: &mut Tx, wants: &mut Wants, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let ids: Vec<i64> = wants.keys().copied().collect();
+    let before: Vec<Before> = Sql::fixed(
+        "SELECT id, wanted_at FROM blob WHERE tenant_id = es_tenant() AND id = ANY($1) ORDER BY id FOR UPDATE",
+    )
+    .bind::<Array<BigInt>>(ids.clone())
+    .load(&mut **tx)
+    .await?;
+    Sql::fixed("UPDATE blob SET wanted_at = $2 WHERE tenant_id = es_tenant() AND id = ANY($1)")
+        .bind::<Array<BigInt>>(ids)
+        .bind::<Timestamptz>(now)
+        .execute(&mut **tx)
+        .await?;
+    let free: Vec<(i64, bool)> = before.iter().map(|row| (row.id, row.is_free(wants, now))).collect();
+    wants.extend(free.into_iter().map(|(id, alone)| (id, Want { at: now, alone })));
+    Ok(())
 }
 
 #[derive(diesel::QueryableByName)]
@@ -93,23 +158,28 @@ fn counted(ids: impl IntoIterator<Item = i64>) -> (Vec<i64>, Vec<i64>) {
     uses.into_iter().unzip()
 }
 
-/// Uses these blobs, each as often as it is named. Returns by how many bytes the tenant now stores more.
+/// Uses these blobs, each as often as it is named, by somebody who wants them no longer than that. Returns by how many
+/// bytes the tenant now stores more.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when one was swept meanwhile: whoever brings it must begin anew.
-pub async fn hold(tx: &mut Tx, ids: impl IntoIterator<Item = i64>) -> Result<i64, StoreError> {
+pub async fn hold(tx: &mut Tx, ids: impl IntoIterator<Item = i64>, wants: &Wants) -> Result<i64, StoreError> {
     let (ids, uses) = counted(ids);
     let wanted = ids.len();
+    let own: Vec<Option<DateTime<Utc>>> =
+        ids.iter().map(|id| wants.get(id).filter(|want| want.alone).map(|want| want.at)).collect();
     let changed: Changed = Sql::fixed(
-        "WITH wanted AS (SELECT b.tenant_id, b.id, u.uses FROM blob b \
-           JOIN unnest($1, $2) AS u (id, uses) ON u.id = b.id \
+        "WITH wanted AS (SELECT b.tenant_id, b.id, u.uses, u.own FROM blob b \
+           JOIN unnest($1, $2, $3) AS u (id, uses, own) ON u.id = b.id \
            WHERE b.tenant_id = es_tenant() ORDER BY b.id FOR UPDATE OF b), \
-         held AS (UPDATE blob b SET uses = b.uses + w.uses FROM wanted w \
+         held AS (UPDATE blob b SET uses = b.uses + w.uses, \
+             wanted_at = CASE WHEN b.wanted_at = w.own THEN NULL ELSE b.wanted_at END FROM wanted w \
            WHERE b.tenant_id = w.tenant_id AND b.id = w.id RETURNING b.size, b.uses = w.uses AS is_new) \
          SELECT count(*) AS rows, COALESCE(sum(size) FILTER (WHERE is_new), 0)::bigint AS bytes FROM held",
     )
     .bind::<Array<BigInt>>(ids)
     .bind::<Array<BigInt>>(uses)
+    .bind::<Array<Nullable<Timestamptz>>>(own)
     .get_result(&mut **tx)
     .await?;
     match usize::try_from(changed.rows) == Ok(wanted) {
@@ -118,7 +188,8 @@ pub async fn hold(tx: &mut Tx, ids: impl IntoIterator<Item = i64>) -> Result<i64
     }
 }
 
-/// Gives uses back. Returns by how many bytes the tenant now stores less; queue a sweep when that is not nothing.
+/// Gives uses back. Returns by how many bytes the tenant now stores less; queue a sweep when that is not nothing. Who is
+/// about to use the same bytes still is.
 pub async fn release(tx: &mut Tx, ids: impl IntoIterator<Item = i64>) -> Result<i64, StoreError> {
     let (ids, uses) = counted(ids);
     if ids.is_empty() {
@@ -129,8 +200,7 @@ pub async fn release(tx: &mut Tx, ids: impl IntoIterator<Item = i64>) -> Result<
         "WITH wanted AS (SELECT b.tenant_id, b.id, u.uses FROM blob b \
            JOIN unnest($1, $2) AS u (id, uses) ON u.id = b.id \
            WHERE b.tenant_id = es_tenant() ORDER BY b.id FOR UPDATE OF b), \
-         freed AS (UPDATE blob b SET uses = b.uses - w.uses, \
-             wanted_at = CASE WHEN b.uses = w.uses THEN NULL ELSE b.wanted_at END FROM wanted w \
+         freed AS (UPDATE blob b SET uses = b.uses - w.uses FROM wanted w \
            WHERE b.tenant_id = w.tenant_id AND b.id = w.id RETURNING b.size, b.uses = 0 AS is_free) \
          SELECT count(*) AS rows, COALESCE(sum(size) FILTER (WHERE is_free), 0)::bigint AS bytes FROM freed",
     )
@@ -144,14 +214,19 @@ pub async fn release(tx: &mut Tx, ids: impl IntoIterator<Item = i64>) -> Result<
     }
 }
 
-/// Says that bytes that were declared at a moment are not wanted after all. Who declared them later may want them.
-pub async fn give_up(tx: &mut Tx, ids: &[i64], wanted_at: DateTime<Utc>) -> Result<(), StoreError> {
+/// Says that blobs are not wanted after all. Who declared them before or since may want them.
+pub async fn give_up(tx: &mut Tx, wants: &Wants) -> Result<(), StoreError> {
+    let own = wants.iter().filter(|(_, want)| want.alone).map(|(id, want)| (*id, want.at));
+    let (ids, own): (Vec<i64>, Vec<DateTime<Utc>>) = own.unzip();
     Sql::fixed(
-        "UPDATE blob SET wanted_at = NULL WHERE tenant_id = es_tenant() AND id = ANY($1) AND uses = 0 \
-         AND wanted_at = $2",
+        "WITH wanted AS (SELECT b.tenant_id, b.id, u.own FROM blob b \
+           JOIN unnest($1, $2) AS u (id, own) ON u.id = b.id \
+           WHERE b.tenant_id = es_tenant() ORDER BY b.id FOR UPDATE OF b) \
+         UPDATE blob b SET wanted_at = NULL FROM wanted w \
+           WHERE b.tenant_id = w.tenant_id AND b.id = w.id AND b.wanted_at = w.own",
     )
-    .bind::<Array<BigInt>>(ids.to_vec())
-    .bind::<Timestamptz>(wanted_at)
+    .bind::<Array<BigInt>>(ids)
+    .bind::<Array<Timestamptz>>(own)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -19,6 +19,10 @@ const PASSED_THROUGH_MAX: u64 = 1024 * 1024;
 /// The longer side of a preview.
 const PREVIEW_SIDE: u32 = 256;
 const PREVIEW_QUALITY: u8 = 80;
+/// The largest file that is shown as another picture: all of it is in memory then.
+const SHOWN_MAX: u64 = 256 * 1024 * 1024;
+const TOO_LARGE: &str = "The picture is too large to be shown; its original can be had.";
+const DAMAGED: &str = "The picture is damaged and cannot be shown; its original can be had.";
 
 /// What is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +57,14 @@ pub struct Derived {
     pub held: Option<Bytes>,
 }
 
+/// What comes of making a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Made {
+    Picture(Derived),
+    /// Never one, for this reason: the bytes that it would be made of do not change.
+    Never(&'static str),
+}
+
 /// Finds a derived picture, or makes it.
 ///
 /// # Errors
@@ -67,7 +79,10 @@ pub async fn get(
     // By the blob's row, not by its digest: what was made goes with the row, and bytes may come again.
     let key = (tenant, frame.blob_id, form);
     let made = media.making.try_get_with(key, find_or_make(kit, media, tenant, &frame.blob, form)).await;
-    let made = made.map_err(|failure| failure.refusal())?;
+    let made = match made.map_err(|failure| failure.refusal())? {
+        Made::Picture(made) => made,
+        Made::Never(reason) => return Err(Refusal::bad_request(reason)),
+    };
     if made.held.is_some() {
         media.making.invalidate(&key).await;
     }
@@ -105,9 +120,9 @@ async fn find_or_make(
     tenant: TenantId,
     blob: &Blob,
     form: Form,
-) -> Result<Derived, Failure> {
+) -> Result<Made, Failure> {
     match find(kit, tenant, blob, form).await.map_err(Refusal::from)? {
-        Some(found) => Ok(found),
+        Some(found) => Ok(Made::Picture(found)),
         None => Ok(make(kit, media, tenant, blob, form).await?),
     }
 }
@@ -141,41 +156,52 @@ async fn find(kit: &Kit, tenant: TenantId, blob: &Blob, form: Form) -> Result<Op
     found.transpose()
 }
 
-async fn make(
-    kit: &Kit,
-    media: &Media,
-    tenant: TenantId,
-    blob: &Blob,
-    form: Form,
-) -> Result<Derived, Refusal> {
+/// Whether a picture may become such a form, as far as that is known before it is read.
+fn may_become(blob: &Blob, form: Form) -> bool {
+    let side = blob.picture.width.max(blob.picture.height);
+    let fits = match form {
+        Form::Compressed(_) => side <= convert::JPEG_SIDE_MAX,
+        Form::Preview => true,
+    };
+    fits && blob.size <= SHOWN_MAX
+}
+
+async fn make(kit: &Kit, media: &Media, tenant: TenantId, blob: &Blob, form: Form) -> Result<Made, Refusal> {
     let picture = blob.picture;
-    // Before it is read: however many are wanted, only so many are in memory.
-    let decoder = media.decoder(u64::from(picture.width) * u64::from(picture.height)).await?;
+    if !may_become(blob, form) {
+        return Ok(Made::Never(TOO_LARGE));
+    }
+    // Before it is read: however many are wanted, only so much is in memory.
+    let Some(decoder) = media.decoder(convert::memory(&picture, blob.size)).await? else {
+        return Ok(Made::Never(TOO_LARGE));
+    };
     let original = media.storage.read(&Key::Blob(tenant, blob.digest)).await?;
     let made = decoder
         .run(move || match form {
             Form::Compressed(quality) => convert::compressed(&original, &picture, quality),
             Form::Preview => convert::preview(&original, &picture, PREVIEW_SIDE, PREVIEW_QUALITY),
         })
-        .await?
-        .map_err(|error| {
+        .await?;
+    let made = match made {
+        Ok(made) => Bytes::from(made),
+        Err(error) => {
             tracing::info!(error = event_store::chain(&error), "a picture cannot be converted");
-            Refusal::bad_request("The picture is damaged and cannot be shown; its original can be had.")
-        })?;
-    let made = Bytes::from(made);
+            return Ok(Made::Never(DAMAGED));
+        }
+    };
     let derived = Derived { size: made.len() as u64, crc32: crc32fast::hash(&made), held: None };
     let key = Key::Derived(tenant, blob.digest, form.name());
     // The row is there before the object, so that the object goes when its blob does, whatever happens here.
     announce(kit, tenant, blob, form).await?;
     if let Err(error) = media.storage.put(&key, Content::Memory(vec![made.clone()])).await {
         tracing::warn!(error = event_store::chain(&error), "a picture that was made could not be kept");
-        return Ok(Derived { held: Some(made), ..derived });
+        return Ok(Made::Picture(Derived { held: Some(made), ..derived }));
     }
     if !note(kit, tenant, blob, form, &derived).await? {
         media.storage.delete(&[key]).await?;
         return Err(Refusal::not_found());
     }
-    Ok(derived)
+    Ok(Made::Picture(derived))
 }
 
 async fn announce(kit: &Kit, tenant: TenantId, blob: &Blob, form: Form) -> Result<(), StoreError> {
@@ -236,4 +262,23 @@ pub async fn forget(tx: &mut Tx, digests: &[Digest]) -> Result<Vec<(Digest, Stri
             Err(_) => Err(StoreError::Corrupt("a digest has not 32 bytes".to_owned())),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pictures::{Kind, Picture};
+
+    #[test]
+    fn what_is_too_large_is_known_before_it_is_read() {
+        let blob = |width, height, size| {
+            let picture = Picture { kind: Kind::Png, width, height, orientation: 1, plain: false };
+            Blob { digest: [0; 32], size, crc32: 0, picture }
+        };
+        assert!(may_become(&blob(65_535, 10, SHOWN_MAX), Form::Compressed(70)));
+        assert!(!may_become(&blob(65_536, 10, 100), Form::Compressed(70)));
+        assert!(!may_become(&blob(10, 65_536, 100), Form::Compressed(70)));
+        assert!(may_become(&blob(10, 65_536, 100), Form::Preview));
+        assert!(!may_become(&blob(10, 10, SHOWN_MAX + 1), Form::Preview));
+    }
 }

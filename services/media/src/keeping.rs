@@ -1,12 +1,16 @@
 //! From files that have arrived to blobs that somebody uses.
 
-use chrono::{DateTime, Utc};
-use contracts::TenantId;
-use event_store::{StoreError, Unit};
-use futures::{StreamExt, TryStreamExt};
-use service_kit::Kit;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::blobs;
+use chrono::TimeDelta;
+use contracts::TenantId;
+use event_store::{StoreError, Tx, Unit};
+use futures::StreamExt;
+use service_kit::Kit;
+use tokio::sync::Mutex;
+
+use crate::blobs::{self, Wants};
 use crate::jobs::sweep;
 use crate::media::Media;
 use crate::spool::Spooled;
@@ -14,6 +18,10 @@ use crate::storage::{Content, Key, Storage, StorageError};
 
 /// Objects that are written at the same time.
 const AT_ONCE: usize = 8;
+/// How often blobs that are wanted for longer are wanted again. Several attempts fit into the time of grace.
+const AGAIN: TimeDelta = TimeDelta::minutes(3);
+/// How often it is looked whether that is due, or has failed and is tried again.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why files were not kept.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +43,7 @@ impl From<KeepError> for service_kit::Refusal {
 
 /// Blobs that were declared and put, and that somebody must take hold of or give up.
 pub struct Kept {
-    tenant: TenantId,
-    /// When blobs were declared, and which.
-    declared: Vec<(DateTime<Utc>, Vec<i64>)>,
+    wanted: Wanted,
     /// What was put and may not outlive a power cut yet.
     unsettled: Vec<Key>,
     /// One for each file, in order.
@@ -46,7 +52,12 @@ pub struct Kept {
 
 impl Kept {
     pub fn new(tenant: TenantId) -> Self {
-        Self { tenant, declared: vec![], unsettled: vec![], ids: vec![] }
+        Self { wanted: Wanted { tenant, wants: Arc::default() }, unsettled: vec![], ids: vec![] }
+    }
+
+    /// What was declared, also while more is added.
+    pub fn wanted(&self) -> Wanted {
+        self.wanted.clone()
     }
 
     /// Declares files and puts those whose bytes are not there yet.
@@ -59,12 +70,16 @@ impl Kept {
         }
         let all: Vec<_> = files.iter().map(|file| file.blob.clone()).collect();
         // From now on they are left alone for a while, and swept if nobody takes hold of them.
-        let wanted_at = kit.clock.now();
-        let mut unit = kit.store.begin(event_store::Context::mesh(self.tenant)).await?;
-        let declared = blobs::declare(unit.tx(), &all, wanted_at).await?;
-        unit.enqueue(sweep::JOB, sweep::SUBJECT, wanted_at + blobs::GRACE).await?;
-        unit.commit().await?;
-        self.declared.push((wanted_at, declared.values().map(|known| known.id).collect()));
+        let tenant = self.wanted.tenant;
+        let declared = {
+            let mut wants = self.wanted.wants.lock().await;
+            let now = kit.clock.now();
+            let mut unit = kit.store.begin(event_store::Context::mesh(tenant)).await?;
+            let declared = blobs::declare(unit.tx(), &all, &mut wants, now).await?;
+            unit.enqueue(sweep::JOB, sweep::SUBJECT, now + blobs::GRACE).await?;
+            unit.commit().await?;
+            declared
+        };
         let mut seen = std::collections::BTreeSet::new();
         let missing: Vec<&Spooled> = files
             .iter()
@@ -74,12 +89,12 @@ impl Kept {
         self.ids
             .extend(files.iter().filter_map(|file| declared.get(&file.blob.digest).map(|known| known.id)));
         event_store::fail_point!("media.keep.declared");
-        self.unsettled.extend(missing.iter().map(|file| Key::Blob(self.tenant, file.blob.digest)));
+        self.unsettled.extend(missing.iter().map(|file| Key::Blob(tenant, file.blob.digest)));
         let puts: Vec<_> = missing
             .iter()
-            .map(|file| put(media.storage.clone(), Key::Blob(self.tenant, file.blob.digest), file.content()))
+            .map(|file| put(media.storage.clone(), Key::Blob(tenant, file.blob.digest), file.content()))
             .collect();
-        futures::stream::iter(puts).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        all_of(puts).await?;
         event_store::fail_point!("media.keep.stored");
         Ok(())
     }
@@ -95,16 +110,24 @@ impl Kept {
         Ok(&self.ids)
     }
 
+    /// Uses blobs of it, each as often as it is named. Returns by how many bytes the tenant now stores more.
+    ///
+    /// # Errors
+    /// As [`blobs::hold`].
+    pub async fn hold(&self, tx: &mut Tx, ids: impl IntoIterator<Item = i64>) -> Result<i64, StoreError> {
+        let wants = self.wanted.wants.lock().await;
+        blobs::hold(tx, ids, &wants).await
+    }
+
     /// Says that nothing of it is wanted, so that it is swept at once.
     pub async fn give_up(self, kit: &Kit) {
-        if self.declared.is_empty() {
+        let wants = self.wanted.wants.lock().await;
+        if wants.is_empty() {
             return;
         }
         let given_up = async {
-            let mut unit = kit.store.begin(event_store::Context::mesh(self.tenant)).await?;
-            for (wanted_at, ids) in &self.declared {
-                blobs::give_up(unit.tx(), ids, *wanted_at).await?;
-            }
+            let mut unit = kit.store.begin(event_store::Context::mesh(self.wanted.tenant)).await?;
+            blobs::give_up(unit.tx(), &wants).await?;
             sweep_now(&mut unit).await?;
             unit.commit().await
         };
@@ -113,6 +136,59 @@ impl Kept {
             tracing::warn!(error = event_store::chain(&error), "files that were refused stay for a while");
         }
     }
+}
+
+/// Blobs that were declared. The lock is held while the database is told, so that what is said there and what is known
+/// here agree.
+#[derive(Clone)]
+pub struct Wanted {
+    tenant: TenantId,
+    wants: Arc<Mutex<Wants>>,
+}
+
+impl Wanted {
+    /// Does something slow, and says again and again meanwhile that the blobs are wanted: nobody may send or store a
+    /// large file for so long that what it needs is swept.
+    pub async fn during<T>(&self, kit: &Kit, work: impl Future<Output = T>) -> T {
+        let again = async {
+            let mut said = kit.clock.now();
+            loop {
+                tokio::time::sleep(LOOK).await;
+                if kit.clock.now() < said + AGAIN {
+                    continue;
+                }
+                match self.say(kit).await {
+                    Ok(()) => said = kit.clock.now(),
+                    Err(error) => tracing::warn!(
+                        error = event_store::chain(&error),
+                        "files that arrive slowly could not be wanted again; it is tried again"
+                    ),
+                }
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            never = again => never,
+        }
+    }
+
+    async fn say(&self, kit: &Kit) -> Result<(), StoreError> {
+        let mut wants = self.wants.lock().await;
+        if wants.is_empty() {
+            return Ok(());
+        }
+        let now = kit.clock.now();
+        let mut tx = kit.store.database().tenant(self.tenant).await?;
+        blobs::want_again(&mut tx, &mut wants, now).await?;
+        tx.commit().await
+    }
+}
+
+/// Waits for all of them, also when one fails: a write that has begun on a thread of its own goes on in any case, and
+/// must be over before somebody gives up what it writes.
+async fn all_of<E>(works: Vec<impl Future<Output = Result<(), E>>>) -> Result<(), E> {
+    let outcomes = futures::stream::iter(works).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    outcomes.into_iter().collect()
 }
 
 /// Writes one object; owns what it needs, so that several can be under way.
@@ -127,4 +203,27 @@ async fn put(storage: Storage, key: Key, content: Content) -> Result<(), Storage
 pub async fn sweep_now(unit: &mut Unit) -> Result<(), StoreError> {
     let now = unit.store().clock().now();
     unit.enqueue(sweep::JOB, sweep::SUBJECT, now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_not_the_end_of_the_others() {
+        let ended = AtomicUsize::new(0);
+        let works = (0..20).map(|number| {
+            let ended = &ended;
+            async move {
+                // The first to fail is not the last to end.
+                tokio::time::sleep(Duration::from_millis(if number == 3 { 0 } else { 20 })).await;
+                ended.fetch_add(1, Ordering::Relaxed);
+                if number == 3 { Err(number) } else { Ok(()) }
+            }
+        });
+        assert_eq!(all_of(works.collect()).await, Err(3));
+        assert_eq!(ended.into_inner(), 20);
+    }
 }

@@ -10,7 +10,7 @@ use moka::future::Cache;
 use service_kit::{Kit, Node, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::derived::{Derived, Form};
+use crate::derived::{Form, Made};
 use crate::frames::{self, Frames};
 use crate::storage::{Key, Storage, StorageError};
 
@@ -26,8 +26,8 @@ const IDLE: Duration = Duration::from_secs(600);
 const INCOMING_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How often such files are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
-/// Pictures with more pixels than this are decoded one at a time.
-const LARGE: u64 = 48_000_000;
+/// Memory for pictures that are being decoded, in MiB: a plain JPEG of about 119 million pixels, or many small ones.
+const DECODING_MIB: u32 = 1024;
 
 /// The service's storage with what is kept in memory. Every key names its tenant, and nothing under a key changes.
 #[derive(Clone)]
@@ -35,16 +35,17 @@ pub struct Media {
     pub storage: Storage,
     hot: Cache<Key, Bytes>,
     indexes: Cache<(TenantId, i64), Arc<Frames>>,
-    /// Derived pictures that are being made, so that many askers wait for one.
-    pub(crate) making: Cache<(TenantId, i64, Form), Derived>,
+    /// Derived pictures that are being made, so that many askers wait for one; and those that cannot be made, so that
+    /// it is not tried for everybody who asks.
+    pub(crate) making: Cache<(TenantId, i64, Form), Made>,
     decoders: Arc<Semaphore>,
-    places: u32,
+    /// In MiB.
+    memory: Arc<Semaphore>,
 }
 
 impl Media {
     fn open(kit: &Kit) -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let places = u32::try_from(cores).unwrap_or(1);
         Ok(Self {
             storage: Storage::open(&kit.config.data, &kit.config.storage)?,
             hot: Cache::builder()
@@ -59,7 +60,7 @@ impl Media {
                 .build(),
             making: Cache::builder().max_capacity(100_000).time_to_idle(IDLE).build(),
             decoders: Arc::new(Semaphore::new(cores)),
-            places,
+            memory: Arc::new(Semaphore::new(DECODING_MIB as usize)),
         })
     }
 
@@ -106,19 +107,27 @@ impl Media {
         Ok(Some(frames))
     }
 
-    /// A place to decode; there are no more of them than cores, and a very large picture takes them all.
+    /// A place to decode, with so many bytes of memory; there are no more places than cores. None when there is never
+    /// so much memory.
     ///
     /// # Errors
     /// When the process stops.
-    pub async fn decoder(&self, pixels: u64) -> Result<Decoder, Refusal> {
-        let places = if pixels > LARGE { self.places } else { 1 };
-        let place = self.decoders.clone().acquire_many_owned(places).await;
-        place.map(Decoder).map_err(|_| stopping())
+    pub async fn decoder(&self, bytes: u64) -> Result<Option<Decoder>, Refusal> {
+        let Some(mib) = mib(bytes) else { return Ok(None) };
+        // The memory first: who waits for it keeps no core from work.
+        let memory = self.memory.clone().acquire_many_owned(mib).await.map_err(|_| stopping())?;
+        let place = self.decoders.clone().acquire_owned().await.map_err(|_| stopping())?;
+        Ok(Some(Decoder(memory, place)))
     }
 }
 
-/// A place to decode.
-pub struct Decoder(OwnedSemaphorePermit);
+/// Bytes of memory in MiB; none when they are more than a decode may have.
+fn mib(bytes: u64) -> Option<u32> {
+    u32::try_from(bytes.div_ceil(1024 * 1024)).ok().filter(|mib| *mib <= DECODING_MIB)
+}
+
+/// A place to decode, and memory for it.
+pub struct Decoder(OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Decoder {
     /// Runs a decode on a thread of its own.
@@ -129,9 +138,10 @@ impl Decoder {
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
+        let Self(memory, place) = self;
         let outcome = tokio::task::spawn_blocking(move || {
             let outcome = work();
-            drop(self.0);
+            drop((memory, place));
             outcome
         });
         outcome.await.map_err(|_| stopping())
@@ -160,5 +170,24 @@ pub async fn sweep_incoming(kit: Kit) {
             media.storage.forget_incoming(INCOMING_AGE).await;
         }
         tokio::time::sleep(SWEEP).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pictures::{Kind, Picture, convert};
+
+    #[test]
+    fn a_decode_takes_as_much_memory_as_its_picture_needs() {
+        let needs = |plain, width, height| {
+            let picture = Picture { kind: Kind::Jpeg, width, height, orientation: 1, plain };
+            mib(convert::memory(&picture, 20 * 1024 * 1024))
+        };
+        assert_eq!(needs(true, 64, 48), Some(41));
+        // Cameras of 45 and 100 million pixels.
+        assert_eq!(needs(false, 8_192, 5_464), Some(553));
+        assert_eq!(needs(true, 11_648, 8_736), Some(914));
+        assert_eq!(needs(false, 16_384, 16_384), None);
     }
 }

@@ -94,4 +94,6 @@ pub enum Fault {
         max = scan::PIXELS_MAX
     )]
     TooLarge(u32, u32),
+    #[error("the file is far larger than its picture of {0}×{1} pixels can be")]
+    TooLong(u32, u32),
 }

@@ -47,6 +47,15 @@ pub enum Key {
 }
 
 impl Key {
+    /// What tells its bytes from all others.
+    pub fn content(&self) -> (&[u8], &str) {
+        match self {
+            Self::Blob(_, digest) => (digest, ""),
+            Self::Derived(_, digest, form) => (digest, form),
+            Self::Piece(_, upload, name) => (upload.as_bytes(), name),
+        }
+    }
+
     fn path(&self) -> Path {
         Path::from(match self {
             Self::Blob(tenant, digest) => format!("t/{tenant}/blob/{}", hex::encode(digest)),

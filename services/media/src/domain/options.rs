@@ -9,6 +9,9 @@ const CHUNK_PIXELS: u64 = 36 * 1920 * 1080;
 const CHUNK_SIZE_MIN: u64 = 2;
 const CHUNK_SIZE_MAX: u64 = 72;
 
+/// The most frames that a client may have in a chunk: each is looked at for every request.
+pub const CHUNK_FRAMES_MAX: i64 = 1000;
+
 /// The order of frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

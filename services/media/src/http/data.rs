@@ -14,6 +14,7 @@ use super::serve::{Part, Whole, serve};
 use super::zip::{Entry, archive};
 use super::{access, previews};
 use crate::derived::{self, Form};
+use crate::domain::options::CHUNK_FRAMES_MAX;
 use crate::domain::task_data::{Stage, TaskData};
 use crate::frames::{Frame, Frames};
 use crate::media::Media;
@@ -37,7 +38,9 @@ pub async fn ready(kit: &Kit, media: &Media, tenant: TenantId, task_id: i64) -> 
         Refusal::new(actix_web::http::StatusCode::NOT_FOUND, "no_data", "The task has no data, or not yet.")
     };
     let state = kit.store.load::<TaskData>(tenant, task_id).await?.unwrap_or_default();
-    let data = state.data.clone().filter(|_| state.stage == Stage::Prepared).ok_or_else(none)?;
+    let mut data = state.data.clone().filter(|_| state.stage == Stage::Prepared).ok_or_else(none)?;
+    // What was stored before there was a limit keeps to it all the same, and says so.
+    data.chunk_size = data.chunk_size.clamp(1, CHUNK_FRAMES_MAX);
     let frames = media.frames(kit, tenant, task_id).await?.ok_or_else(none)?;
     Ok(Ready { state: Arc::new(state), data, frames })
 }
@@ -222,7 +225,7 @@ impl Asked {
         let tenant = self.caller.tenant();
         let ready = ready(&self.kit, media, tenant, self.task_id).await?;
         let frames = self.range(ready.frames.0.len());
-        let chosen = chunk_of(&frames, ready.data.chunk_size.max(1), number)?;
+        let chosen = chunk_of(&frames, ready.data.chunk_size, number)?;
         let chosen = chosen.filter_map(|index| ready.frames.0.get(usize::try_from(index).ok()?));
         let image_quality = u8::try_from(ready.data.image_quality).unwrap_or(70);
         let mut entries = vec![];
@@ -290,6 +293,7 @@ fn chunk_of(
     number: ChunkNumber,
 ) -> Result<RangeInclusive<i64>, Refusal> {
     let (first, last) = (*frames.start(), *frames.end());
+    let chunk_size = chunk_size.clamp(1, CHUNK_FRAMES_MAX);
     let (start, numbers) = match number {
         ChunkNumber::InJob(index) => {
             let numbers = 0..=(last - first) / chunk_size;
@@ -324,6 +328,8 @@ mod tests {
         assert_eq!(of(15..=34, ChunkNumber::InJob(0)), Some(15..=24));
         assert_eq!(of(15..=34, ChunkNumber::InJob(1)), Some(25..=34));
         assert_eq!(of(15..=34, ChunkNumber::InJob(i64::MAX)), None);
+        let vast = chunk_of(&(0..=199_999), i64::from(i32::MAX), ChunkNumber::InTask(1));
+        assert_eq!(vast.ok(), Some(1000..=1999));
     }
 
     #[test]

@@ -10,12 +10,12 @@ use service_kit::{Answer, Refusal};
 use utoipa::ToSchema;
 
 use super::send::{RqId, Sending};
-use crate::domain::options::{Options, Sorting};
+use crate::domain::options::{CHUNK_FRAMES_MAX, Options, Sorting};
 use crate::domain::task_data::{Action, Stage, TaskData};
 use crate::jobs::prepare;
 use crate::uploads::{self, FILES_MAX};
 
-/// The largest number of frames in a chunk, and of anything else that CVAT counts.
+/// The largest number of anything that CVAT counts.
 const NUMBER_MAX: i64 = i32::MAX as i64;
 
 /// How to use what was sent (CVAT's DataRequest). What is not in here has no effect on pictures.
@@ -119,7 +119,11 @@ impl DataRequest {
                 "image_quality",
                 "Ensure this value is between 1 and 100.",
             )
-            .check(whole(self.chunk_size), "chunk_size", range)
+            .check(
+                self.chunk_size.is_none_or(|size| (0..=CHUNK_FRAMES_MAX).contains(&size)),
+                "chunk_size",
+                format!("Ensure this value is between 0 and {CHUNK_FRAMES_MAX}."),
+            )
             .check(whole(self.start_frame), "start_frame", range)
             .check(whole(self.stop_frame), "stop_frame", range);
         let step = self.step();

@@ -10,7 +10,6 @@ use service_kit::Refusal;
 
 use super::names;
 use super::send::Sending;
-use crate::blobs;
 use crate::keeping::Kept;
 use crate::reserve::{Place, reserve_storage};
 use crate::spool::{Spool, SpoolError, Spooled};
@@ -74,7 +73,10 @@ pub async fn receive(
         bytes: 0,
         fields: Fields::default(),
     };
-    let outcome = match incoming.read(Multipart::new(request.headers(), payload)).await {
+    // A form may take as long as it likes, as long as something arrives.
+    let wanted = incoming.kept.wanted();
+    let read = incoming.read(Multipart::new(request.headers(), payload));
+    let outcome = match wanted.during(&sending.kit, read).await {
         Ok(()) => incoming.note(place).await,
         Err(refusal) => Err((refusal, place)),
     };
@@ -204,14 +206,14 @@ impl Incoming<'_> {
             .zip(ids)
             .map(|(name, blob_id)| Arrived { name: name.clone(), blob_id: *blob_id })
             .collect();
-        match note(self.sending, &files, &place).await {
+        match note(self.sending, (&self.kept, &files), &place).await {
             Ok(()) => Ok(()),
             Err(refusal) => Err((refusal, place)),
         }
     }
 }
 
-async fn note(sending: &Sending, files: &[Arrived], place: &Place) -> Result<(), Refusal> {
+async fn note(sending: &Sending, (kept, files): (&Kept, &[Arrived]), place: &Place) -> Result<(), Refusal> {
     let task_id = sending.task.id;
     let now = sending.kit.clock.now();
     sending
@@ -231,7 +233,7 @@ async fn note(sending: &Sending, files: &[Arrived], place: &Place) -> Result<(),
             }
             let added: std::collections::HashSet<String> = added.into_iter().collect();
             let ids = files.iter().filter(|file| added.contains(&file.name)).map(|file| file.blob_id);
-            let bytes = blobs::hold(unit.tx(), ids).await?;
+            let bytes = kept.hold(unit.tx(), ids).await?;
             let reservation_id = place.take(unit.tx()).await?;
             uploads::change_storage(unit, bytes, reservation_id).await?;
             Ok(())

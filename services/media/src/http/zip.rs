@@ -38,8 +38,8 @@ pub fn archive(entries: Vec<Entry>) -> Whole {
     let mut offset = 0_u64;
     let count = entries.len() as u64;
     for entry in entries {
-        for part in [entry.name.as_bytes(), format!("{:?}", entry.key).as_bytes(), &entry.size.to_le_bytes()]
-        {
+        let (digest, form) = entry.key.content();
+        for part in [entry.name.as_bytes(), digest, form.as_bytes(), &entry.size.to_le_bytes()] {
             hash.update(&(part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -224,5 +224,10 @@ mod tests {
         assert_eq!(one, archive(vec![entry(0, b"a"), entry(1, b"b")]).etag);
         assert_ne!(one, archive(vec![entry(1, b"a"), entry(0, b"b")]).etag);
         assert_ne!(one, archive(vec![entry(0, b"a")]).etag);
+        let other = |key| Entry { key, ..entry(0, b"a") };
+        let made = Key::Derived(TenantId::DEPLOYMENT, [0; 32], "q70.jpeg".to_owned());
+        let of_one = archive(vec![entry(0, b"a")]).etag;
+        assert_ne!(of_one, archive(vec![other(made)]).etag);
+        assert_ne!(of_one, archive(vec![other(Key::Blob(TenantId::DEPLOYMENT, [1; 32]))]).etag);
     }
 }

@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::{Claim, JobError};
 use crate::keeping::{Kept, sweep_now};
 use crate::media::Media;
+use crate::remains;
 use crate::spool::{Spool, SpoolError};
 use crate::storage::Key;
 use crate::uploads::{self, UploadFile};
-use crate::{blobs, remains};
 
 /// What came of a file.
 pub enum Assembled {
@@ -53,7 +53,7 @@ pub async fn assemble(
         Err(SpoolError::Storage(error)) => return Err(error.into()),
     };
     let mut kept = Kept::new(claim.tenant);
-    kept.add(kit, media, &[spooled]).await?;
+    kept.wanted().during(kit, kept.add(kit, media, &[spooled])).await?;
     event_store::fail_point!("media.prepare.stored");
     note(kit, claim, media, (file, upload), kept).await?;
     event_store::fail_point!("media.prepare.assembled");
@@ -75,7 +75,7 @@ async fn note(
         kept.give_up(kit).await;
         return Ok(unit.commit().await?);
     }
-    let more = blobs::hold(unit.tx(), [blob_id]).await?;
+    let more = kept.hold(unit.tx(), [blob_id]).await?;
     remains::leave(unit.tx(), vec![upload], kit.clock.now()).await?;
     sweep_now(&mut unit).await?;
     uploads::change_storage(&mut unit, more - file.length, None).await?;

@@ -14,6 +14,8 @@ use super::{Kind, Picture};
 
 /// Memory that one decode may take besides the pixels it gives.
 const SCRATCH: u64 = 64 * 1024 * 1024;
+/// The longest side of a JPEG.
+pub const JPEG_SIDE_MAX: u32 = 65_535;
 /// Above this quality colours keep their full resolution.
 const FULL_COLOUR: u8 = 90;
 
@@ -59,6 +61,18 @@ pub fn preview(bytes: &[u8], picture: &Picture, side: u32, quality: u8) -> Resul
     let target =
         RgbImage::from_raw(new_width, new_height, target.into_vec()).ok_or(ConvertError::TooLarge)?;
     encode(&target, quality)
+}
+
+/// Bytes of memory that it takes, at the most, to turn a picture of so many bytes into another.
+pub fn memory(picture: &Picture, size: u64) -> u64 {
+    let a_pixel = match picture.plain {
+        // Coefficients of three colours, two bytes each, of one that comes in several scans; and the colours themselves.
+        true => 9,
+        // Four channels of two bytes, and four of one that are made of them.
+        false => 12,
+    };
+    // The decoder for JPEG copies the file.
+    u64::from(picture.width) * u64::from(picture.height) * a_pixel + size * 2
 }
 
 fn decode(bytes: &[u8], picture: &Picture) -> Result<RgbImage, ConvertError> {

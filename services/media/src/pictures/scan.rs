@@ -14,6 +14,10 @@ use super::{Fault, Kind, Picture};
 pub const PIXELS_MAX: u64 = 16_384 * 16_384;
 /// The longest segment that is looked at.
 pub const SEGMENT_MAX: u64 = 65_536;
+/// Bytes of a file for each pixel: no format that is known needs more for one picture.
+const BYTES_A_PIXEL: u64 = 8;
+/// Bytes that a file may have besides: colour profiles, thumbnails, further frames, what a camera appends.
+const BESIDES: u64 = 64 * 1024 * 1024;
 /// Bytes that tell the kinds apart.
 const SNIFFED: usize = 12;
 
@@ -64,8 +68,20 @@ impl Scan {
             true => self.walk_on(piece),
             false => self.sniff(piece),
         };
-        if let Err(fault) = outcome {
+        if let Err(fault) = outcome.and_then(|()| self.check_tail()) {
             self.fault = Some(fault);
+        }
+    }
+
+    /// Whether what follows a complete picture goes on for too long.
+    fn check_tail(&self) -> Result<(), Fault> {
+        match &self.walk {
+            // One that needs more bytes than there are yet has no tail.
+            Some((walk, Step::Done)) => match walk.picture(self.total) {
+                Ok(picture) => checked_length(&picture, self.total),
+                Err(_) => Ok(()),
+            },
+            _ => Ok(()),
         }
     }
 
@@ -86,7 +102,7 @@ impl Scan {
             return Err(fault);
         }
         match self.walk {
-            Some((walk, Step::Done)) => checked(walk.picture(self.total)?),
+            Some((walk, Step::Done)) => checked(walk.picture(self.total)?, self.total),
             Some(_) => Err(Fault::Truncated),
             None => Err(Fault::NotAPicture),
         }
@@ -205,8 +221,18 @@ pub fn checked_size(width: u32, height: u32) -> Result<(), Fault> {
     }
 }
 
-fn checked(picture: Picture) -> Result<Picture, Fault> {
-    checked_size(picture.width, picture.height).map(|()| picture)
+fn checked(picture: Picture, total: u64) -> Result<Picture, Fault> {
+    checked_size(picture.width, picture.height)?;
+    checked_length(&picture, total).map(|()| picture)
+}
+
+/// Whether a file is about as long as its picture may need: who shows it reads all of it.
+fn checked_length(picture: &Picture, total: u64) -> Result<(), Fault> {
+    let (width, height) = (picture.width, picture.height);
+    match total > u64::from(width) * u64::from(height) * BYTES_A_PIXEL + BESIDES {
+        true => Err(Fault::TooLong(width, height)),
+        false => Ok(()),
+    }
 }
 
 /// A number in big-endian order; 0 where the bytes end.

@@ -57,6 +57,25 @@ async fn each_bad_file_is_named_and_nothing_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_small_picture_may_not_hide_a_large_file() {
+    let world = World::start().await;
+    let task = world.task(21).await;
+    world.start_upload(&task).await.expect(202);
+    let small = picture(ImageFormat::Png, 8, 8, 1);
+    let tail = 64 * 1024 * 1024 + 4096;
+    let long = [&small[..], &vec![0; tail]].concat();
+    let answer = world.send_files(&task, &[("good.jpg", &jpeg(1)), ("long.png", &long)]).await;
+    let answer = answer.expect(400).json();
+    let text = answer["client_files"][0].as_str().unwrap_or_default();
+    assert!(text.starts_with("long.png: the file is far larger than its picture"), "{answer}");
+    world.nothing_is_kept().await;
+    // A camera's remarks are fine.
+    let short = [&small[..], &vec![0; 1024 * 1024]].concat();
+    world.send_files(&task, &[("short.png", &short)]).await.expect(200);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_that_came_in_pieces_fails_the_import() {
     let world = World::start().await;
     let task = world.task(21).await;
@@ -94,6 +113,8 @@ async fn options_that_make_no_sense_are_refused() {
         ("image_quality", json!({ "image_quality": 0 })),
         ("image_quality", json!({ "image_quality": "high" })),
         ("chunk_size", json!({ "image_quality": 70, "chunk_size": -1 })),
+        ("chunk_size", json!({ "image_quality": 70, "chunk_size": 1001 })),
+        ("chunk_size", json!({ "image_quality": 70, "chunk_size": i32::MAX })),
         ("frame_filter", json!({ "image_quality": 70, "frame_filter": "step=0" })),
         ("frame_filter", json!({ "image_quality": 70, "frame_filter": "every third" })),
         ("sorting_method", json!({ "image_quality": 70, "sorting_method": "best" })),

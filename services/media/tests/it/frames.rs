@@ -174,3 +174,34 @@ async fn a_question_that_makes_no_sense_gets_a_clear_answer() {
     world.get("/api/tasks/x/data/meta").await.expect(404);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_cannot_be_shown_are_said_to_be_once_and_for_all() {
+    let world = World::start().await;
+    let wide = picture(ImageFormat::Png, 70_000, 1, 1);
+    let mut vast = picture(ImageFormat::Png, 8, 8, 2);
+    vast[16..20].copy_from_slice(&16_384u32.to_be_bytes());
+    vast[20..24].copy_from_slice(&16_384u32.to_be_bytes());
+    let mut damaged = picture(ImageFormat::Png, 300, 200, 3);
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 40].fill(0x55);
+    let files: [(&str, &[u8]); 3] = [("a.png", &wide), ("b.png", &vast), ("c.png", &damaged)];
+    let task = world.filled(21, &files, options()).await;
+    let frame = |number: usize| format!("{task}/data?type=frame&number={number}&quality=compressed");
+    let refused = async |path: &str, text: &str| {
+        let answer = world.get(path).await.expect(400).json();
+        assert!(answer["detail"].as_str().unwrap().contains(text), "{path}: {answer}");
+    };
+    // No JPEG is so wide, but its preview is.
+    refused(&frame(0), "too large to be shown").await;
+    world.get(&format!("{task}/preview")).await.expect(200);
+    refused(&frame(1), "too large to be shown").await;
+    refused(&frame(2), "damaged").await;
+    // It is not read again for whoever asks next.
+    std::fs::remove_dir_all(world.objects()).unwrap();
+    refused(&frame(2), "damaged").await;
+    for number in 0..2 {
+        refused(&frame(number), "too large to be shown").await;
+    }
+    world.stop().await;
+}

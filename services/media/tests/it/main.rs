@@ -7,6 +7,7 @@ mod frames;
 mod full;
 mod lifecycle;
 mod s3;
+mod slow;
 mod tus;
 mod uploads;
 mod world;

@@ -40,6 +40,11 @@ pub struct Response {
 }
 
 impl Response {
+    pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, body: response.bytes().await.unwrap().to_vec() }
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
@@ -173,6 +178,10 @@ impl World {
         if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.mesh.url) }
     }
 
+    pub fn request(&self, who: &str, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method.parse().unwrap(), self.url(path)).basic_auth(who, Some("x"))
+    }
+
     pub async fn send(
         &self,
         who: &str,
@@ -181,14 +190,11 @@ impl World {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Response {
-        let mut request =
-            self.http.request(method.parse().unwrap(), self.url(path)).basic_auth(who, Some("x"));
+        let mut request = self.request(who, method, path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = request.body(body).send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Response { status, headers, body: response.bytes().await.unwrap().to_vec() }
+        Response::of(request.body(body).send().await.unwrap()).await
     }
 
     pub async fn get(&self, path: &str) -> Response {
