@@ -7,10 +7,12 @@ use crate::domain::api_usage::{ApiUsage, ApiUsageEvent};
 use crate::domain::entitlement::{Entitlement, EntitlementEvent};
 
 /// An entitlement's events: who granted what stays inside, what holds now leaves when it is another than before.
+/// The first word about a key always does: where nobody has spoken of a feature, `features` speaks for it.
 pub fn entitlement(change: &Change<'_, Entitlement>) -> Vec<Outgoing> {
     match change.event {
         EntitlementEvent::GrantedByTenant { .. } | EntitlementEvent::Overridden { .. } => {
-            if change.before.grant() == change.after.grant() {
+            let is_first = change.before.key.is_empty();
+            if !is_first && change.before.grant() == change.after.grant() {
                 return vec![];
             }
             vec![Outgoing::new(&EntitlementChanged { entitlement: change.after.fact() }, None)]

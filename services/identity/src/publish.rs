@@ -44,21 +44,23 @@ pub fn user(change: &Change<'_, User>) -> Vec<Outgoing> {
             let reservation_id = new.reservation_id;
             vec![Outgoing::new(&facts::UserRegistered { user, reservation_id }, None)]
         }
-        UserEvent::Updated(_) => {
+        UserEvent::Updated(update) => {
             let before_update = before_update(&user_fact(change.id, change.before), &user);
             // An e-mail address alone: nobody outside knew the old one.
             if before_update.is_empty() {
                 return vec![];
             }
-            vec![Outgoing::new(&facts::UserUpdated { user, before_update }, None)]
+            let reservation_id = update.reservation_id;
+            vec![Outgoing::new(&facts::UserUpdated { user, before_update, reservation_id }, None)]
         }
         // Nothing that others see has changed; they must ask again who this is all the same.
         UserEvent::PasswordChanged { .. } | UserEvent::CredentialRevoked { .. } => {
-            vec![Outgoing::new(&facts::UserUpdated { user, before_update: Map::new() }, None)]
+            let before_update = Map::new();
+            vec![Outgoing::new(&facts::UserUpdated { user, before_update, reservation_id: None }, None)]
         }
         UserEvent::PrivilegeSet { .. } => {
             let before_update = before_update(&user_fact(change.id, change.before), &user);
-            vec![Outgoing::new(&facts::UserUpdated { user, before_update }, None)]
+            vec![Outgoing::new(&facts::UserUpdated { user, before_update, reservation_id: None }, None)]
         }
         UserEvent::CredentialIssued(_) | UserEvent::CredentialLabeled { .. } => vec![],
         UserEvent::Deleted => vec![Outgoing::new(&facts::UserDeleted { user }, None)],

@@ -2,6 +2,7 @@
 
 use contracts::TenantId;
 use event_store::{Store, StoreError};
+use policy::Privilege;
 use service_kit::{Kit, Refusal};
 
 use crate::DEFAULT_TENANT;
@@ -115,16 +116,24 @@ pub async fn with_secret(
     };
     tx.commit().await?;
     let (Some(session), Some(account)) = (session, account) else { return Ok(None) };
-    let maker = session.real_user().unwrap_or(RealUser { tenant: place.tenant, user_id: account.id });
-    if !is_present(store, maker, session.access_key.as_deref()).await? {
+    let real_user = session.real_user();
+    let maker = real_user.unwrap_or(RealUser { tenant: place.tenant, user_id: account.id });
+    let acts_in = real_user.map(|_| place.tenant);
+    if !is_present(store, maker, acts_in, session.access_key.as_deref()).await? {
         return Ok(None);
     }
     let access_key = session.access_key.clone();
     Ok(Some(SignedIn { tenant: place.tenant, account, session: Some(session), access_key }))
 }
 
-/// Whether who made a session is still there, with the key that they made it with.
-async fn is_present(store: &Store, maker: RealUser, access_key: Option<&str>) -> Result<bool, StoreError> {
+/// Whether who made a session is still there, with the key that they made it with; and, where they act for
+/// somebody of a tenant, whether they still may.
+async fn is_present(
+    store: &Store,
+    maker: RealUser,
+    acts_in: Option<TenantId>,
+    access_key: Option<&str>,
+) -> Result<bool, StoreError> {
     let mut tx = store.database().tenant(maker.tenant).await?;
     let account = accounts::find(&mut tx, maker.user_id).await?;
     let key = match access_key {
@@ -134,7 +143,15 @@ async fn is_present(store: &Store, maker: RealUser, access_key: Option<&str>) ->
     tx.commit().await?;
     let now = store.clock().now();
     let good = key.is_some_and(|key| key.user_id == maker.user_id && key.is_good(now));
-    Ok(account.is_some_and(|account| account.is_active) && (access_key.is_none() || good))
+    let may_act = |account: &Account| match acts_in {
+        Some(tenant) => {
+            let is_admin = account.privilege() == Some(Privilege::Admin);
+            account.operator || (is_admin && maker.tenant == tenant)
+        }
+        None => true,
+    };
+    let present = account.is_some_and(|account| account.is_active && may_act(&account));
+    Ok(present && (access_key.is_none() || good))
 }
 
 /// The tenant that a request to a host is about, if nothing else says so: the one named like the host's
@@ -146,10 +163,11 @@ pub async fn tenant_of_host(store: &Store, host: &str) -> Result<TenantId, Store
     Ok(host_named(store, host).await?.unwrap_or(DEFAULT_TENANT))
 }
 
-/// Whether people may make accounts of their own in a tenant. The default one is open to all, as CVAT is; a company
-/// to addresses of the domains that it has named (ClearML's whitelist), and to nobody as long as there is none.
-pub async fn lets_register(store: &Store, tenant: TenantId, address: &str) -> Result<bool, StoreError> {
-    Ok(tenant == DEFAULT_TENANT || tenant_of_address(store, address).await? == Some(tenant))
+/// Whether people may make accounts of their own in a tenant. The default one is open to all, as CVAT is; a
+/// company's people are made by its admins: nobody verifies addresses here, so one that is written into a form
+/// proves nothing.
+pub fn lets_register(tenant: TenantId) -> bool {
+    tenant == DEFAULT_TENANT
 }
 
 async fn host_named(store: &Store, host: &str) -> Result<Option<TenantId>, StoreError> {

@@ -3,12 +3,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use event_store::sequencer::{self, CONTRACTS};
 use event_store::{Aggregate, Store, Unit};
+use policy::Privilege;
 use service_kit::Refusal;
 
 use crate::domain::membership::{Membership, MembershipCommand};
 use crate::domain::organization::{Organization, OrganizationCommand};
 use crate::domain::session::{NewSession, RealUser, Session, SessionCommand, SessionKind};
 use crate::domain::user::{User, UserCommand};
+use crate::projections::accounts::Account;
 use crate::projections::{accounts, memberships, organizations, sessions};
 use crate::secrets::{SessionSecrets, digest_of};
 
@@ -93,6 +95,27 @@ pub async fn end_sessions(unit: &mut Unit, user_id: i64, keep: Option<i64>) -> R
     let at = unit.store().clock().now();
     for session in sessions::open_of(unit.tx(), user_id, at).await? {
         if Some(session.id) != keep {
+            unit.execute::<Session>(session.id, SessionCommand::End { at }).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a user another privilege. Who is no admin any more can be nobody else any more.
+pub async fn set_privilege(
+    unit: &mut Unit,
+    account: &Account,
+    privilege: Option<Privilege>,
+    last_admin: bool,
+) -> Result<(), Refusal> {
+    let (id, operator) = (account.id, account.operator);
+    unit.execute::<User>(id, UserCommand::SetPrivilege { privilege, operator, last_admin }).await?;
+    if operator || privilege == Some(Privilege::Admin) {
+        return Ok(());
+    }
+    let at = unit.store().clock().now();
+    for session in sessions::open_of(unit.tx(), id, at).await? {
+        if session.user_id != id {
             unit.execute::<Session>(session.id, SessionCommand::End { at }).await?;
         }
     }

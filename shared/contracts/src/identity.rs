@@ -156,6 +156,9 @@ events! { "identity";
         user: User = User::example(),
         /// Each changed field with its old value.
         before_update: Map<String, Value> = example_change("first_name", "Alicia"),
+        /// The seat that this takes, where seats are capped and the user is active again.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reservation_id: Option<Uuid> = None,
     }
     /// A user was deleted.
     UserDeleted on "user" as "user_deleted" { user: User = User::example() }

@@ -161,7 +161,7 @@ pub fn of_tenant(
     let seats = tenant.allowed_users.map(|users| Grant::capped(Decimal::from(users.max(0))));
     let unnamed = tenant.features.as_ref().map(|_| Grant::feature(false));
     let mut features: std::collections::BTreeMap<String, Option<Grant>> =
-        named.into_iter().map(|name| (name, None)).collect();
+        named.into_iter().map(|name| (name, unnamed)).collect();
     for name in tenant.features.iter().flatten() {
         features.insert(name.clone(), Some(Grant::feature(true)));
     }
@@ -263,6 +263,10 @@ mod tests {
         assert_eq!(grants[FEATURES], Some(Grant::feature(false)));
         assert_eq!(grants["reports"], Some(Grant::feature(true)));
         assert_eq!(grants["queues"], Some(Grant::feature(false)), "what is taken away counts more");
-        assert_eq!(grants["gone"], None);
+        assert_eq!(grants["gone"], Some(Grant::feature(false)), "only what is named is granted");
+        let all = contracts::identity::Tenant { features: None, exclude_features: vec![], ..tenant };
+        let grants: std::collections::BTreeMap<_, _> =
+            of_tenant(&all, ["gone".to_owned()]).into_iter().collect();
+        assert_eq!((grants["gone"], grants[FEATURES]), (None, None));
     }
 }

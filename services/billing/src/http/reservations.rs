@@ -42,15 +42,16 @@ pub async fn reserve(
 ) -> Answer {
     let request = request.into_inner();
     let wish = wish(peer.service, &request)?;
+    let owner = start::SERVICES.iter().find(|name| **name == wish.owner);
+    // The cap rests on the owner's word, and the newest one counts, whether it raised the cap or lowered it.
+    if let (Some(owner), Some((kind, id))) = (owner, &request.basis) {
+        kit.await_stream(request.tenant, owner, kind, *id).await?;
+    }
     let mut outcome = attempt(&kit, request.tenant, &wish).await?;
-    // A miss waits for the log: the owner may know of a cap, or have given something back, that is news here.
-    let news = match &outcome {
-        Outcome::Promised(_) => None,
-        Outcome::Free => request.basis.as_ref().map(|(kind, id)| (kind.as_str(), *id)),
-        Outcome::Full { .. } => quotas::find(&wish.key).and_then(|quota| quota.level),
-    };
-    if let Some((kind, id)) = news
-        && let Some(owner) = start::SERVICES.iter().find(|name| **name == wish.owner)
+    // Where it is full, the owner may have given something back that is news here.
+    if let Outcome::Full { .. } = &outcome
+        && let Some(owner) = owner
+        && let Some((kind, id)) = quotas::find(&wish.key).and_then(|quota| quota.level)
         && kit.await_stream(request.tenant, owner, kind, id).await?
     {
         outcome = attempt(&kit, request.tenant, &wish).await?;
@@ -124,7 +125,11 @@ async fn reserve_in(unit: &mut Unit, wish: &Wish) -> Result<Outcome, Refusal> {
 fn no_room(wish: &Wish, cap: Decimal, Places { used, reserved }: Places) -> String {
     let (cap, taken) = (cap.normalize(), (used + reserved).normalize());
     match wish.key.as_str() {
-        SEATS => format!("The limit of {cap} users is reached: {taken} are registered or about to be."),
+        // With the name that a tenant's settings have for it, which ClearML's clients look for.
+        SEATS => format!(
+            "The limit of {cap} users is reached (allowed_users exceeded): allowed={cap}, registered or about to \
+             be: {taken}"
+        ),
         STORAGE_BYTES => format!(
             "The storage limit of {cap} bytes does not allow {} more: {taken} are stored or about to be.",
             wish.amount.normalize()

@@ -24,7 +24,8 @@ pub const EXPIRE: &str = "expire";
 pub const SUBJECT: i64 = 0;
 
 /// Events that can take a reserved place.
-const TAKING: [&str; 2] = [identity::UserRegistered::TYPE, media::StorageChanged::TYPE];
+const TAKING: [&str; 3] =
+    [identity::UserRegistered::TYPE, identity::UserUpdated::TYPE, media::StorageChanged::TYPE];
 /// How long a claim holds, and so how soon another worker goes on where one died.
 const CLAIM: Duration = Duration::from_secs(60);
 /// How often the queue is looked at when nothing wakes the worker.

@@ -18,7 +18,9 @@ pub fn registered<'a>(unit: &'a mut Unit, _: &'a Envelope, event: UserRegistered
 
 pub fn updated<'a>(unit: &'a mut Unit, _: &'a Envelope, event: UserUpdated) -> Handled<'a> {
     Box::pin(async move {
-        unit.gather::<Taken>().seats.insert(event.user.id, event.user.is_active);
+        let taken = unit.gather::<Taken>();
+        taken.seats.insert(event.user.id, event.user.is_active);
+        taken.reservations.extend(event.reservation_id);
         Ok(())
     })
 }

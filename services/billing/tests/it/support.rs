@@ -88,7 +88,7 @@ pub fn stream(tenant: TenantId, events: &[(i64, Happened)], first_stream: i64) -
                         envelope(tenant, *id, v, *second, &UserRegistered { user, reservation_id: None })
                     }
                     Some(_) => {
-                        envelope(tenant, *id, v, *second, &UserUpdated { user, before_update: Map::new() })
+                        envelope(tenant, *id, v, *second, &UserUpdated { user, before_update: Map::new(), reservation_id: None })
                     }
                 }
             }

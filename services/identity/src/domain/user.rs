@@ -62,6 +62,9 @@ pub struct UserChange {
     pub last_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_active: Option<bool>,
+    /// The seat that was reserved for who becomes active again, where seats are capped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reservation_id: Option<Uuid>,
 }
 
 /// `last_admin` says whether this user is the only active admin of their tenant.
@@ -273,13 +276,18 @@ impl User {
     /// Keeps of a change what is one.
     fn update(&self, change: UserChange, last_admin: bool) -> Result<Vec<UserEvent>, UserError> {
         let differs = |new: Option<String>, old: &String| new.filter(|new| new != old);
-        let change = UserChange {
+        let reservation_id = change.reservation_id;
+        let mut change = UserChange {
             username: differs(change.username, &self.username),
             email: differs(change.email, &self.email),
             first_name: differs(change.first_name, &self.first_name),
             last_name: differs(change.last_name, &self.last_name),
             is_active: change.is_active.filter(|new| *new != self.is_active),
+            reservation_id: None,
         };
+        if change.is_active == Some(true) {
+            change.reservation_id = reservation_id;
+        }
         if change.username.as_deref().is_some_and(|name| !is_valid_username(name)) {
             return Err(UserError::InvalidUsername);
         }

@@ -53,19 +53,19 @@ pub struct Registered {
     pub key: String,
 }
 
-/// Registers a user of the host's tenant and signs them in. Takes no `Idempotency-Key`.
+/// Registers a user of the default tenant and signs them in; at a company's host nobody can. Takes no `Idempotency-Key`.
 #[utoipa::path(tag = "auth", request_body = RegisterUser, security(()), responses(
     (status = 201, description = "Registered", body = Registered),
     (status = 400, description = "A field is not good, or there is an Idempotency-Key"),
-    (status = 403, description = "The tenant has no seat left, or lets nobody of this address in"),
+    (status = 403, description = "The tenant has no seat left, or is a company, whose accounts its administrators make"),
 ))]
 #[post("/api/auth/register")]
 pub async fn register_user(kit: web::Data<Kit>, request: HttpRequest, write: Write<RegisterUser>) -> Answer {
     let body = write.without_key()?.body;
     check(&body)?;
     let tenant = sign_in::tenant_of_host(&kit.store, auth::host(&request)).await?;
-    if !sign_in::lets_register(&kit.store, tenant, &body.email).await? {
-        let text = "Only people with an e-mail address of this company can register here.";
+    if !sign_in::lets_register(tenant) {
+        let text = "Accounts of this company are made by its administrators.";
         return Err(Refusal::new(StatusCode::FORBIDDEN, "registration_closed", text));
     }
     let hash = passwords::hash(body.password1.clone()).await?;

@@ -15,6 +15,7 @@ use super::registration::{PERSON_NAME_MAX, check_email, check_username};
 use crate::domain::user::{User, UserChange, UserCommand};
 use crate::projections::accounts::{self, Account};
 use crate::steps;
+use crate::steps::seats::{self, Seat};
 
 /// A user, as they see themselves and as admins see them.
 #[derive(Debug, Serialize, ToSchema)]
@@ -166,13 +167,21 @@ pub async fn update_user(
 ) -> Answer {
     check(&write.body, caller.is_admin())?;
     let privilege = wanted_privilege(&write.body)?;
-    let answer = kit
+    let seat = match write.body.is_active {
+        Some(true) => seat_again(&kit, &caller, *id).await?,
+        _ => None,
+    };
+    let outcome = kit
         .write(&caller, &write, async |unit| {
             let account = authorise(unit, &caller, *id, "update").await?;
-            let updated = update(unit, &account, &write.body, privilege).await?;
+            let updated = update(unit, &account, &write.body, privilege, seat.as_ref()).await?;
             Reply::ok(&MetaUser::new(&updated, &caller))
         })
-        .await?;
+        .await;
+    let answer = match seat {
+        Some(seat) => seat.settle(&kit, outcome).await?,
+        None => outcome?,
+    };
     steps::settle(&kit.store).await?;
     Ok(answer)
 }
@@ -219,13 +228,30 @@ async fn authorise(unit: &mut Unit, caller: &Caller, id: i64, scope: &str) -> Re
     Ok(account)
 }
 
+/// A seat for a user who is to be active again: who was disabled has given theirs back.
+async fn seat_again(kit: &Kit, caller: &Caller, id: i64) -> Result<Option<Seat>, Refusal> {
+    let found = kit.read(caller, async |tx| Ok(accounts::find(tx, id).await?)).await?;
+    match found.is_some_and(|account| !account.is_active) {
+        true => Ok(Some(seats::take(kit, caller.tenant()).await?)),
+        false => Ok(None),
+    }
+}
+
 async fn update(
     unit: &mut Unit,
     account: &Account,
     body: &UpdateUser,
     privilege: Option<Option<Privilege>>,
+    seat: Option<&Seat>,
 ) -> Result<Account, Refusal> {
     let id = account.id;
+    let reservation_id = match (seat, account.is_active) {
+        (Some(seat), false) => seat.reservation(unit).await?,
+        (None, false) if body.is_active == Some(true) => {
+            return Err(Refusal::unavailable("This user was disabled just now; try again."));
+        }
+        _ => None,
+    };
     let last_admin = accounts::is_last_admin(unit.tx(), id).await?;
     let change = UserChange {
         username: body.username.clone(),
@@ -233,11 +259,11 @@ async fn update(
         first_name: body.first_name.clone(),
         last_name: body.last_name.clone(),
         is_active: body.is_active,
+        reservation_id,
     };
     unit.execute::<User>(id, UserCommand::Update { change, last_admin }).await?;
     if let Some(privilege) = privilege {
-        let set = UserCommand::SetPrivilege { privilege, operator: account.operator, last_admin };
-        unit.execute::<User>(id, set).await?;
+        steps::set_privilege(unit, account, privilege, last_admin).await?;
     }
     if body.is_active == Some(false) {
         steps::end_sessions(unit, id, None).await?;

@@ -141,9 +141,12 @@ pub async fn find(tx: &mut Tx, id: i64) -> Result<Option<SessionRow>, StoreError
     Ok(rows.into_iter().next())
 }
 
-/// The sessions of a user that are still good.
+/// The sessions of a user that are still good: their own, and those that they began as somebody else of their tenant.
 pub async fn open_of(tx: &mut Tx, user_id: i64, now: DateTime<Utc>) -> Result<Vec<SessionRow>, StoreError> {
-    let rows = Sql::fixed(select!("AND user_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY id"))
+    let rows = Sql::fixed(select!(
+        "AND (user_id = $1 OR (real_tenant_id = es_tenant() AND real_user_id = $1)) \
+         AND ended_at IS NULL AND expires_at > $2 ORDER BY id"
+    ))
         .bind::<BigInt>(user_id)
         .bind::<Timestamptz>(now)
         .load(&mut **tx)

@@ -10,7 +10,8 @@ use service_kit::{Kit, Refusal};
 use super::{spoken, take_turns};
 use crate::domain::credential::Credential;
 use crate::domain::user::{NewUser, User, UserCommand};
-use crate::projections::accounts;
+use crate::projections::accounts::{self, Account};
+use crate::projections::credentials;
 use crate::secrets::KeySecret;
 use crate::steps;
 
@@ -36,7 +37,7 @@ pub async fn ensure(kit: &Kit, context: &Context) -> anyhow::Result<()> {
 
 async fn keep(kit: &Kit, unit: &mut Unit, wanted: Option<&Supervisor>) -> Result<(), Refusal> {
     take_turns(unit).await?;
-    let id = match (accounts::find_supervisor(unit.tx(), USERNAME).await?, wanted) {
+    let id = match (find(unit, wanted).await?, wanted) {
         (Some(account), _) => account.id,
         (None, Some(_)) => register(unit).await?,
         (None, None) => return Ok(()),
@@ -63,6 +64,18 @@ async fn keep(kit: &Kit, unit: &mut Unit, wanted: Option<&Supervisor>) -> Result
         tracing::info!("the operator's key is that of the settings");
     }
     Ok(())
+}
+
+/// Who has the key of the settings and is an operator, whatever they are called by now; else who has the name.
+async fn find(unit: &mut Unit, wanted: Option<&Supervisor>) -> Result<Option<Account>, Refusal> {
+    if let Some(wanted) = wanted
+        && let Some(key) = credentials::find(unit.tx(), &wanted.key).await?
+        && let Some(account) = accounts::find(unit.tx(), key.user_id).await?
+        && account.operator
+    {
+        return Ok(Some(account));
+    }
+    Ok(accounts::find_supervisor(unit.tx(), USERNAME).await?)
 }
 
 async fn register(unit: &mut Unit) -> Result<i64, Refusal> {

@@ -12,7 +12,8 @@ use crate::projections::tenants;
 /// A seat, if one had to be reserved.
 pub struct Seat(Option<Reservation>);
 
-/// Takes a seat for a user who is about to be made. Every door that makes users goes through here.
+/// Takes a seat for a user who is about to be made or active again. Every door that makes users goes through here, and
+/// so does the one by which they come back.
 ///
 /// # Errors
 /// 403 when there is none left; 503 when that cannot be found out.
@@ -26,21 +27,8 @@ pub async fn take(kit: &Kit, tenant: TenantId) -> Result<Seat, Refusal> {
         // The cap is this service's own word: billing may not have heard of it yet.
         ask = ask.resting_on(Tenant::KIND, row.id);
     }
-    match kit.reserve(tenant, ask).await {
-        Ok(reservation) => Ok(Seat(reservation)),
-        Err(refusal) if refusal.code == "limit_reached" => Err(none_left(refusal, capped)),
-        Err(refusal) => Err(refusal),
-    }
-}
-
-fn none_left(refusal: Refusal, capped: Option<tenants::TenantRow>) -> Refusal {
-    match capped.and_then(|row| row.allowed_users) {
-        Some(allowed) => {
-            let detail = format!("There is no seat left (allowed_users exceeded): allowed={allowed}");
-            Refusal::new(refusal.status, refusal.code, detail)
-        }
-        None => refusal,
-    }
+    // Its words name the cap that holds, which may be an operator's and not this service's.
+    Ok(Seat(kit.reserve(tenant, ask).await?))
 }
 
 impl Seat {

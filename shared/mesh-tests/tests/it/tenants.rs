@@ -185,29 +185,82 @@ async fn fifty_racers_take_exactly_the_seats_that_there_are() {
             "{meta}"
         );
     }
-    // CVAT's door is the same door, for people of the company's own addresses.
-    call(&admin, "login.set_domains", json!({ "domains": ["small.example"] })).await;
+    // CVAT's door is closed at a company's host.
     let password = "correct horse battery";
     let fourth = json!({
         "username": "fourth", "email": "fourth@small.example", "password1": password, "password2": password,
     });
     let at_host = mesh.anonymous().with("host", "small-co.example.com");
-    let refused = at_host.post("/api/auth/register", fourth.clone()).await.expect(403);
-    assert!(refused["detail"].as_str().unwrap().contains("allowed=3"), "{refused}");
+    let refused = at_host.post("/api/auth/register", fourth).await.expect(403);
+    assert_eq!(refused["code"], "registration_closed", "{refused}");
     // Who leaves makes room.
     let gone = made[0].json()["data"]["id"].clone();
     call(&admin, "auth.delete_user", json!({ "user": gone })).await;
     eventually("a seat that was left is free", Duration::from_secs(30), async || {
-        (at_host.post("/api/auth/register", fourth.clone()).await.status == 201).then_some(())
+        (create(98).await.status == 200).then_some(())
     })
     .await;
-    let raised = json!({ "company": company, "allowed_users": 4 });
-    call(&operator(&mesh), "system.update_company_settings", raised).await;
-    eventually("a raised cap makes room", Duration::from_secs(30), async || {
-        (create(99).await.status == 200).then_some(())
+    // Another cap holds at once, whether it is raised or lowered.
+    let change = async |allowed: i64| {
+        let changed = json!({ "company": company, "allowed_users": allowed });
+        call(&operator(&mesh), "system.update_company_settings", changed).await;
+    };
+    for number in 0..4 {
+        change(4 + number).await;
+        assert_eq!(create(100 + number as usize).await.status, 200, "raised to {}", 4 + number);
+    }
+    change(9).await;
+    change(7).await;
+    let refused = create(200).await;
+    assert!(refused.status == 403 && refused.text.contains("allowed=7"), "{}", refused.text);
+    // An operator's limit counts more than the tenant's own, and is the one that is named.
+    let body = json!({ "limit": 5 }).to_string();
+    let path = format!("/v1/limits/seats?tenant={company}");
+    mesh.admin().send("PUT", &path, Some(body)).await.expect(200);
+    let refused = create(201).await;
+    assert!(refused.status == 403 && refused.text.contains("allowed=5"), "{}", refused.text);
+    mesh.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_needs_a_seat() {
+    let mesh = mesh().await;
+    let (company, admin) = capped(&mesh, "3").await;
+    let create = async |name: &str| {
+        let body = json!({ "name": name, "company": company, "email": format!("{name}@small.example") });
+        eventually(&format!("{name} has a seat"), Duration::from_secs(30), async || {
+            (admin.post("/auth.create_user", body.clone()).await.status == 200).then_some(())
+        })
+        .await;
+        let found = admin.get(&format!("/api/users?search={name}")).await.expect(200);
+        format!("/api/users/{}", found["results"][0]["id"])
+    };
+    let set = async |path: &str, active: bool| admin.patch(path, json!({ "is_active": active })).await;
+    let first = [create("anna").await, create("bert").await];
+    for path in &first {
+        set(path, false).await.expect(200);
+    }
+    let second = [create("cora").await, create("dirk").await];
+    for path in &first {
+        let refused = set(path, true).await;
+        assert!(refused.status == 403 && refused.text.contains("allowed=3"), "{}", refused.text);
+        assert_eq!(admin.get(path).await.expect(200)["is_active"], false);
+    }
+    // Who is active already needs none.
+    set(&second[0], true).await.expect(200);
+    // A seat that comes free is theirs, and taken then.
+    set(&second[1], false).await.expect(200);
+    eventually("anna has a seat again", Duration::from_secs(30), async || {
+        (set(&first[0], true).await.status == 200).then_some(())
     })
     .await;
-    assert_eq!(create(100).await.status, 403);
+    let settled = async || {
+        let limits = mesh.admin().get(&format!("/v1/limits?tenant={company}")).await.expect(200);
+        let seats = &limits["items"][0];
+        (seats["used"] == "3" && seats["reserved"] == "0").then_some(())
+    };
+    eventually("the promised seat is the taken one", Duration::from_secs(30), settled).await;
+    assert_eq!(set(&first[1], true).await.status, 403);
     mesh.running.stop().await;
 }
 

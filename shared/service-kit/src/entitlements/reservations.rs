@@ -131,7 +131,9 @@ fn refusal(error: PeerError) -> Refusal {
 impl Reservation {
     /// Refuses when too little of the reservation's time is left for this transaction to be sure of its place, by
     /// the database's clock. To be called in the transaction that appends the event, which from then on must not
-    /// stand still: the database breaks it off before billing may free the place.
+    /// stand still: the database breaks it off before billing may free the place. From PostgreSQL 17 on that is a
+    /// limit of the whole transaction; an older one has limits of a statement, of a wait for a lock and of doing
+    /// nothing only, so there the few statements that follow must not all be as slow as they may.
     ///
     /// # Errors
     /// 503 when less than half a minute is left: what was asked for can be tried again.
@@ -146,8 +148,10 @@ impl Reservation {
         }
         let row: Row = Sql::fixed(
             "SELECT clock_timestamp() + interval '30 seconds' < $1 AS fresh, \
-             set_config('statement_timeout', '10s', true) \
-             || set_config('idle_in_transaction_session_timeout', '10s', true) AS limits",
+             set_config('lock_timeout', '2s', true) || set_config('statement_timeout', '10s', true) \
+             || set_config('idle_in_transaction_session_timeout', '10s', true) \
+             || coalesce((SELECT set_config(name, '25s', true) FROM pg_settings \
+                WHERE name = 'transaction_timeout'), '') AS limits",
         )
         .bind::<Timestamptz>(self.expires_at)
         .get_result(&mut **tx)

@@ -126,8 +126,8 @@ pub async fn edit(call: &Call) -> Answered {
         .transact(&call.context(tenant)?, async |unit| {
             let account = authorise(call, unit, id).await?;
             let last_admin = accounts::is_last_admin(unit.tx(), id).await?;
-            let (privilege, operator) = (role.privilege(), account.operator);
-            unit.execute::<User>(id, UserCommand::SetPrivilege { privilege, operator, last_admin }).await?;
+            let privilege = role.privilege();
+            steps::set_privilege(unit, &account, privilege, last_admin).await?;
             Ok(account.privilege() != privilege)
         })
         .await

@@ -160,3 +160,37 @@ async fn a_token_for_somebody_else_ends_with_the_key_that_it_was_made_with() {
         mesh.anonymous().basic(key["access_key"].as_str().unwrap(), key["secret_key"].as_str().unwrap());
     bobs.get("/api/users/self").await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_somebody_else_ends_with_what_its_maker_may() {
+    let mesh = mesh().await;
+    let acme = company(&mesh, "Acme").await;
+    let bob = user(&acme.admin, &acme.id, "bob", "user").await;
+    let second = user(&acme.admin, &acme.id, "second", "admin").await;
+    let key =
+        call(&as_if(&acme.admin, &second), "auth.create_credentials", json!({})).await["credentials"].clone();
+    let second_admin =
+        mesh.anonymous().basic(key["access_key"].as_str().unwrap(), key["secret_key"].as_str().unwrap());
+    let bearer = async || {
+        let token = call(&as_if(&second_admin, &bob), "auth.login", json!({})).await["token"].clone();
+        mesh.anonymous().with("authorization", &format!("Bearer {}", token.as_str().unwrap()))
+    };
+    // Who is no admin any more is nobody else any more, at once.
+    let before = bearer().await;
+    assert_eq!(before.get("/api/users/self").await.expect(200)["username"], "bob");
+    call(&acme.admin, "auth.edit_user", json!({ "user": second, "role": "user" })).await;
+    crate::refused(&before).await;
+    second_admin.get("/api/users/self").await.expect(200);
+    call(&acme.admin, "auth.edit_user", json!({ "user": second, "role": "admin" })).await;
+    assert_eq!(before.get("/api/users/self").await.status, 401, "what has ended stays so");
+    // A new password ends what was begun with the old one, under whatever name.
+    let admin = mesh.admin();
+    let carol = user(&admin, "c383e082c9575d44830764f667cb0347", "carol", "user").await;
+    let token = call(&as_if(&admin, &carol), "auth.login", json!({})).await["token"].clone();
+    let carols = mesh.anonymous().with("authorization", &format!("Bearer {}", token.as_str().unwrap()));
+    assert_eq!(carols.get("/api/users/self").await.expect(200)["username"], "carol");
+    let new = "another horse battery";
+    let change = json!({ "old_password": test_kit::mesh::ADMIN.1, "new_password1": new, "new_password2": new });
+    admin.post("/api/auth/password/change", change).await.expect(200);
+    crate::refused(&carols).await;
+}
