@@ -69,7 +69,8 @@ async fn a_slug_may_be_taken_before_it_is_given_up() {
 async fn a_name_may_be_taken_before_it_is_given_up() {
     let mesh = mesh().await;
     let named = |id: i64, name: &str| User { id, username: name.into(), ..User::example() };
-    let renamed = |id, name| UserUpdated { user: named(id, name), before_update: Map::new(), reservation_id: None };
+    let renamed =
+        |id, name| UserUpdated { user: named(id, name), before_update: Map::new(), reservation_id: None };
     publish(
         &mesh,
         "identity",

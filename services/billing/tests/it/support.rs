@@ -87,9 +87,13 @@ pub fn stream(tenant: TenantId, events: &[(i64, Happened)], first_stream: i64) -
                     Some(_) if index == 0 => {
                         envelope(tenant, *id, v, *second, &UserRegistered { user, reservation_id: None })
                     }
-                    Some(_) => {
-                        envelope(tenant, *id, v, *second, &UserUpdated { user, before_update: Map::new(), reservation_id: None })
-                    }
+                    Some(_) => envelope(
+                        tenant,
+                        *id,
+                        v,
+                        *second,
+                        &UserUpdated { user, before_update: Map::new(), reservation_id: None },
+                    ),
                 }
             }
             Happened::Stored(bytes) => {

@@ -147,9 +147,9 @@ pub async fn open_of(tx: &mut Tx, user_id: i64, now: DateTime<Utc>) -> Result<Ve
         "AND (user_id = $1 OR (real_tenant_id = es_tenant() AND real_user_id = $1)) \
          AND ended_at IS NULL AND expires_at > $2 ORDER BY id"
     ))
-        .bind::<BigInt>(user_id)
-        .bind::<Timestamptz>(now)
-        .load(&mut **tx)
-        .await?;
+    .bind::<BigInt>(user_id)
+    .bind::<Timestamptz>(now)
+    .load(&mut **tx)
+    .await?;
     Ok(rows)
 }

@@ -190,7 +190,8 @@ async fn a_token_for_somebody_else_ends_with_what_its_maker_may() {
     let carols = mesh.anonymous().with("authorization", &format!("Bearer {}", token.as_str().unwrap()));
     assert_eq!(carols.get("/api/users/self").await.expect(200)["username"], "carol");
     let new = "another horse battery";
-    let change = json!({ "old_password": test_kit::mesh::ADMIN.1, "new_password1": new, "new_password2": new });
+    let change =
+        json!({ "old_password": test_kit::mesh::ADMIN.1, "new_password1": new, "new_password2": new });
     admin.post("/api/auth/password/change", change).await.expect(200);
     crate::refused(&carols).await;
 }
