@@ -1,8 +1,7 @@
 //! ClearML's face: the operator makes companies, their admins make the rest.
 
-use diesel::sql_types::Text;
-use diesel_async::RunQueryDsl;
-use event_store::Sql;
+use event_store::store::Context;
+use identity::domain::user::{User, UserCommand};
 use serde_json::{Value, json};
 use test_kit::{Client, TestMesh};
 
@@ -71,32 +70,14 @@ async fn user(admin: &Client, company: &str, name: &str, role: &str) -> String {
     call(admin, "auth.create_user", body).await["id"].as_str().unwrap().to_owned()
 }
 
-/// Gives somebody the password of the test kit's users, past the faces: who was made by an admin has only keys.
-async fn give_password(mesh: &TestMesh, company: &str, public_id: &Value) {
-    #[derive(diesel::QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        hash: String,
-    }
-    mesh.user("donor").await;
-    let database = mesh.running.kit("identity").unwrap().store.database().clone();
-    let mut tx = database.tenant(identity::DEFAULT_TENANT).await.unwrap();
-    let donor: Row = Sql::fixed("SELECT password_hash AS hash FROM accounts WHERE username = 'donor'")
-        .get_result(&mut *tx)
-        .await
-        .unwrap();
-    tx.set_tenant(company.parse().unwrap()).await.unwrap();
-    let changed = Sql::fixed(
-        "UPDATE accounts SET password_hash = $2 WHERE (tenant_id, id) IN \
-         (SELECT tenant_id, id FROM public_ids WHERE public_id = $1::uuid)",
-    )
-    .bind::<Text>(public_id.as_str().unwrap().to_owned())
-    .bind::<Text>(donor.hash)
-    .execute(&mut *tx)
-    .await
-    .unwrap();
-    assert_eq!(changed, 1);
-    tx.commit().await.unwrap();
+/// Gives somebody a password, past the faces: who was made by an admin has only keys.
+async fn give_password(mesh: &TestMesh, company: &Company, id: i64, password: &str) {
+    let password_hash = identity::passwords::hash(password.to_owned()).await.unwrap();
+    let change = UserCommand::ChangePassword { password_hash };
+    let store = &mesh.running.kit("identity").unwrap().store;
+    let mut unit = store.begin(Context::mesh(company.id.parse().unwrap())).await.unwrap();
+    unit.execute::<User>(id, change).await.unwrap();
+    unit.commit().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,8 +218,9 @@ async fn an_address_finds_its_tenant_by_its_domain() {
     let refused = at_acme.post("/api/auth/register", body).await.expect(403);
     assert!(refused["detail"].as_str().unwrap().contains("made by its administrators"), "{refused}");
     let carol = json!({ "name": "Carol", "company": acme.id, "email": "carol@acme.example" });
-    let carol = call(&acme.admin, "auth.create_user", carol).await["id"].clone();
-    give_password(&mesh, &acme.id, &carol).await;
+    call(&acme.admin, "auth.create_user", carol).await;
+    let found = acme.admin.get("/api/users?search=carol").await.expect(200);
+    give_password(&mesh, &acme, found["results"][0]["id"].as_i64().unwrap(), password).await;
     let by_address = json!({ "email": "Carol@ACME.example", "password": password });
     mesh.anonymous().post("/api/auth/login", by_address).await.expect(200);
     mesh.anonymous().basic("carol@acme.example", password).get("/api/users/self").await.expect(200);
