@@ -45,7 +45,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let time = |seconds| Duration::from_secs(seconds);
     let ours = |seconds| rate(CLIENTS, (mesh.address, Some(&user.token)), &path, time(seconds));
     let raw = |seconds| rate(CLIENTS, (bare, None), "/chunk", time(seconds));
-    (ours(1)?, raw(1)?);
+    let _warm = (ours(1)?, raw(1)?);
     let (values, baselines) =
         alternate(run.rounds, async || ours(run.seconds), async || raw(run.seconds)).await?;
     serving.shutdown().await;

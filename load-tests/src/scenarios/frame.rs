@@ -32,7 +32,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let time = |seconds| Duration::from_secs(seconds);
     let ours = |seconds| rate(CLIENTS, (mesh.address, Some(&user.token)), &path, time(seconds));
     let raw = |seconds| rate(CLIENTS, (nginx.address, None), "/frame.jpg", time(seconds));
-    (ours(1)?, raw(1)?);
+    let _warm = (ours(1)?, raw(1)?);
     let (values, baselines) =
         alternate(run.rounds, async || ours(run.seconds), async || raw(run.seconds)).await?;
     drop(nginx);
