@@ -231,7 +231,7 @@ mod tests {
     fn an_envelope_survives_the_journey() {
         let sent = envelope();
         let headers = write(&sent);
-        assert_eq!(headers.count(), 17);
+        assert_eq!(headers.count(), 18);
         same(&sent, &read(&record(&sent, headers)).unwrap());
     }
 

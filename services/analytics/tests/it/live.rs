@@ -36,7 +36,11 @@ impl Stream {
                 if let Some((frame, rest)) = self.text.split_once("\n\n") {
                     let (frame, rest) = (frame.to_owned(), rest.to_owned());
                     self.text = rest;
-                    return Some(frame);
+                    // What only keeps the connection alive says nothing.
+                    if !frame.starts_with(':') {
+                        return Some(frame);
+                    }
+                    continue;
                 }
                 let piece = self.response.chunk().await.ok()??;
                 self.text.push_str(std::str::from_utf8(&piece).unwrap());

@@ -154,7 +154,7 @@ async fn an_append_that_arrives_during_a_swap_waits_and_writes_the_new_table() {
     world
         .admin_does(
             "CREATE FUNCTION linger() RETURNS event_trigger LANGUAGE plpgsql AS \
-                     $$ BEGIN PERFORM pg_sleep(1); END $$; \
+                     $$ BEGIN PERFORM pg_sleep(4); END $$; \
                      CREATE EVENT TRIGGER linger ON sql_drop EXECUTE FUNCTION linger()",
         )
         .await;
