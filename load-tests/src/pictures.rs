@@ -64,7 +64,7 @@ mod tests {
         let picture = jpeg_of(50_000, 7).unwrap();
         assert!((45_000..55_000).contains(&picture.len()), "{}", picture.len());
         let (width, height) = size(&picture).unwrap();
-        assert_eq!(u32::from(width) * 3, u32::from(height) * 4);
+        assert!((u32::from(width) * 3).abs_diff(u32::from(height) * 4) <= 4, "{width} x {height}");
         let other = marked(&picture, 3).unwrap();
         assert_eq!((size(&other), other.len()), (size(&picture), picture.len() + 12));
         assert_eq!(size(b"no picture"), None);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
+use contracts::identity::UserDeleted;
 use contracts::{ContractEvent, TenantId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -177,6 +178,15 @@ async fn exchange(_: PeerCaller, node: web::Data<Node>, request: web::Json<Excha
         [id, privilege, number] => (id, privilege, number.parse().unwrap()),
         _ => return Err(Refusal::invalid_token()),
     };
+    let subject = format!("user/{id}");
+    let gone = |event: &Value| {
+        event["type"] == UserDeleted::TYPE
+            && event["subject"] == subject.as_str()
+            && event["tenantid"] == json!(tenant(number))
+    };
+    if told.events.iter().any(gone) {
+        return Err(Refusal::invalid_token());
+    }
     let now = event_store::Clock::system().now().timestamp();
     let principal = Principal {
         iss: Principal::ISSUER.into(),

@@ -10,11 +10,16 @@ use tokio::task::JoinSet;
 use crate::world::{OWNER, PATIENCE, Response, World, form, jpeg, options};
 
 /// Files that are kept together while a form arrives.
-const BATCH: i64 = 64;
+const BATCH: i64 = 256;
 
 /// One more than a batch, so that the batch is kept before the form's end.
 fn files() -> Vec<(String, Vec<u8>)> {
-    (0..=BATCH as u8).map(|number| (format!("{number}.jpg"), jpeg(number))).collect()
+    let file = |number: i64| {
+        let mut bytes = jpeg(number.to_le_bytes()[0]);
+        bytes.extend(number.to_le_bytes());
+        (format!("{number}.jpg"), bytes)
+    };
+    (0..=BATCH).map(file).collect()
 }
 
 fn named(files: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
