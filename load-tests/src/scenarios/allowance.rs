@@ -90,7 +90,7 @@ fn script() -> String {
     format!(
         "\\set n random(1, {TENANTS})\n\
          BEGIN;\n\
-         SELECT set_config('app.tenant', '{}' || lpad(to_hex(:n), 12, '0'), true);\n\
+         SELECT set_config('app.tenant', '{}' || lpad(to_hex(:n::bigint), 12, '0'), true);\n\
          UPDATE quota SET reserved = reserved + 1000 WHERE tenant_id = es_tenant() AND key = '{KEY}';\n\
          INSERT INTO reservation (tenant_id, id, key, amount, owner, log_position, idempotency_key, state, expires_at) \
          SELECT es_tenant(), id, '{KEY}', 1000, 'raw', 0, id::text, 'held', now() + interval '2 minutes' \

@@ -39,7 +39,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let handler = consumer.context("billing measures nothing")?.handler();
     inbox::place(&store, RAW_CONSUMER, TOPIC, 0).await?;
     let mut place = inbox::place(&store, CONSUMER, TOPIC, 0).await?;
-    let baseline = Pgbench::new(&world.folder, &urls.runtime, 1, &script())?;
+    let baseline = Pgbench::new(&world.folder, &urls.runtime, 1, &script())?.beginning_with(&source())?;
     let mut ours = async |time| {
         // On the runtime's threads, as the services' consumers are.
         let mut taking = JoinSet::new();
@@ -136,6 +136,15 @@ fn page(after: i64) -> anyhow::Result<String> {
     Ok(serde_json::to_string(&events)?)
 }
 
+/// What the events of a batch say, kept by the client and sent with each batch.
+fn source() -> String {
+    format!(
+        "SELECT array_agg('{{\"project\":\"' || n % {PROJECTS} || '\",\"type\":\"shape\"}}')::text AS dims, \
+         array_agg('/mesh/projects'::text)::text AS sources, array_agg(now())::text AS times, \
+         array_agg('12'::text)::text AS amounts FROM generate_series(1, {BATCH}) n \\gset\n"
+    )
+}
+
 /// The facts with what is repeated, their sums, and the offset: what somebody would write who has no inbox.
 fn script() -> String {
     format!(
@@ -146,9 +155,10 @@ fn script() -> String {
          SET LOCAL app.tenant = '{TENANT}';\n\
          WITH fresh AS (\
          INSERT INTO usage_fact (tenant_id, fact_id, meter, dims, source, occurred_at, value) \
-         SELECT es_tenant(), lpad(to_hex(n), 32, '0')::uuid, 'objects_annotated', \
-         '{{\"project\":\"' || n % {PROJECTS} || '\",\"type\":\"shape\"}}', '/mesh/projects', now(), 12 \
-         FROM generate_series(:next::bigint - {REPEATED}, :next::bigint + {FRESH} - 1) n \
+         SELECT es_tenant(), lpad(to_hex(:next::bigint - {REPEATED} + n), 32, '0')::uuid, 'objects_annotated', dims, \
+         source, at, amount::numeric \
+         FROM unnest(:dims::text[], :sources::text[], :times::timestamptz[], :amounts::text[]) WITH ORDINALITY \
+         AS t (dims, source, at, amount, n) \
          ON CONFLICT DO NOTHING RETURNING meter, dims, occurred_at, value) \
          INSERT INTO usage_quarter (tenant_id, meter, quarter, dims, value, facts) \
          SELECT es_tenant(), meter, date_bin('15 minutes', occurred_at, 'epoch'), dims, sum(value), count(*) \
