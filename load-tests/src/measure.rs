@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 /// What a row has to reach.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +94,13 @@ impl Row {
             spread,
         ]
     }
+}
+
+/// Runs work on the runtime's threads instead of the main one.
+pub async fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> anyhow::Result<T> {
+    let mut set = JoinSet::new();
+    set.spawn(work);
+    Ok(set.join_next().await.context("nothing was done")??)
 }
 
 /// Measures ours and the baseline in turn, each first every other time.

@@ -7,9 +7,9 @@ use event_store::Clock;
 use serde_json::json;
 use service_kit::start::{Databases, Running, start};
 use service_kit::{Config, Service};
-use tokio::task::JoinSet;
 
 use crate::http::Connection;
+use crate::measure::aside;
 use crate::world::World;
 
 const PASSWORD: &str = "correct horse battery";
@@ -41,11 +41,17 @@ impl Mesh {
         let databases = Databases::Server(world.url("postgres"));
         // A task of its own, because a migration blocks the thread that it is polled on, and a wake-up for what
         // else is polled there would be lost on the main thread.
-        let mut starting = JoinSet::new();
-        starting.spawn(start(config, Clock::system(), services, databases));
-        let running = starting.join_next().await.context("nothing was started")???;
+        let running = aside(start(config, Clock::system(), services, databases)).await??;
         let address = running.config.http_address;
         Ok(Self { running, address })
+    }
+
+    /// The services that bring pictures into a task, and somebody who is signed in.
+    pub async fn with_pictures(world: &World) -> anyhow::Result<(Self, User)> {
+        let services = vec![identity::service(), projects::service(), media::service()];
+        let mesh = Self::start(world, services).await?;
+        let user = mesh.register()?;
+        Ok((mesh, user))
     }
 
     /// Registers a user and signs them in. Waits on the calling thread, which must not be the runtime's.

@@ -40,6 +40,13 @@ impl World {
         self.cluster.as_ref().map(|cluster| cluster.url(database)).unwrap_or_default()
     }
 
+    /// The URL of the database that a running service has made, for the role that it works as.
+    pub fn runtime_url(&self, service: &str) -> anyhow::Result<String> {
+        // On the cluster's socket nobody asks for a password.
+        let password = |_: &str| "unused".to_owned();
+        Ok(bootstrap::urls(&self.url("postgres"), &format!("annomesh_{service}"), service, password)?.runtime)
+    }
+
     /// The folder whose disk the cluster writes to.
     pub fn disk(&self) -> &Path {
         self.cluster.as_ref().map_or(&self.folder, Cluster::folder)

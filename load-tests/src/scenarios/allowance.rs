@@ -19,7 +19,6 @@ use crate::mesh::Mesh;
 use crate::pgbench::Pgbench;
 use crate::world::World;
 
-const DATABASE: &str = "annomesh_billing";
 const TENANTS: u64 = 50;
 /// How their ids begin.
 const TENANT: &str = "0000a110-0000-4000-8000-";
@@ -47,9 +46,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
         ensure!(began.elapsed() < PATIENCE, "media does not hear of the caps");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let urls =
-        event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "billing", |_| "unused".to_owned())?;
-    let raw = Pgbench::new(&world.folder, &urls.runtime, 8, &script())?;
+    let raw = Pgbench::new(&world.folder, &world.runtime_url("billing")?, 8, &script())?;
     let (mut may, mut p50, mut p99) = (vec![], vec![], vec![]);
     let (mut raw_p50, mut raw_p99) = (vec![], vec![]);
     for round in 0..run.rounds {

@@ -10,34 +10,28 @@ use crate::http::Connection;
 use crate::measure::{Row, Target, alternate, fsync};
 use crate::mesh::Mesh;
 use crate::pgbench::{Pgbench, begin};
+use crate::upload::Task;
 use crate::world::World;
 use crate::{pictures, upload};
 
 const RECTANGLES: usize = 1_000;
 const FRAMES: usize = 10;
-const DATABASE: &str = "annomesh_projects";
 /// The job of the raw rows, and where their ids begin: both beyond ours.
 const RAW_JOB: i64 = 1_000_000;
 const RAW_IDS: i64 = 1_000_000_000;
 
 pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let world = World::start("annotations_create").await?;
-    let services = vec![identity::service(), projects::service(), media::service()];
-    let mesh = Mesh::start(&world, services).await?;
-    let user = mesh.register()?;
+    let (mesh, user) = Mesh::with_pictures(&world).await?;
     let mut connection = Connection::open(mesh.address)?.with_token(&user.token);
-    let picture = pictures::jpeg(64, 48, 1)?;
-    let pictures = (0..FRAMES as u64).map(|mark| pictures::marked(&picture, mark));
-    let task = upload::task(&mut connection, &pictures.collect::<anyhow::Result<Vec<_>>>()?)?;
+    let task = task(&mut connection)?;
     let path = format!("/api/jobs/{}/annotations/?action=create", task.job_id);
     let body = rectangles(task.label_id).to_string();
     let request = connection.request("PATCH", &path, &body);
     // The first one also leaves the rows that the baseline inserts.
     connection.time_each(&request, Instant::now() + Duration::from_millis(1))?;
-    let urls =
-        event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "projects", |_| "unused".to_owned())?;
-    let baseline =
-        Pgbench::new(&world.folder, &urls.runtime, 1, &script())?.beginning_with(&source(task.job_id))?;
+    let baseline = Pgbench::new(&world.folder, &world.runtime_url("projects")?, 1, &script())?
+        .beginning_with(&source(task.job_id))?;
     let mut next = RAW_IDS;
     let ours = |seconds| {
         // A new one each time: the server closes those that were quiet while it was the other's turn.
@@ -70,6 +64,13 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     ];
     world.stop().await?;
     Ok(rows)
+}
+
+/// A task with a job of small frames.
+pub fn task(connection: &mut Connection) -> anyhow::Result<Task> {
+    let picture = pictures::jpeg(64, 48, 1)?;
+    let pictures = (0..FRAMES as u64).map(|mark| pictures::marked(&picture, mark));
+    upload::task(connection, &pictures.collect::<anyhow::Result<Vec<_>>>()?)
 }
 
 /// What one request sends.

@@ -9,26 +9,21 @@ use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 
 use super::Run;
-use super::annotations_create::rectangles;
+use super::annotations_create::{rectangles, task};
 use crate::http::Connection;
 use crate::measure::{Row, Target, alternate};
 use crate::mesh::Mesh;
+use crate::upload::Task;
 use crate::world::World;
-use crate::{pictures, upload};
 
 const SHAPES: i64 = 100_000;
-const FRAMES: i64 = 10;
 const DATABASE: &str = "annomesh_projects";
 
 pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let world = World::start("annotations_read").await?;
-    let services = vec![identity::service(), projects::service(), media::service()];
-    let mesh = Mesh::start(&world, services).await?;
-    let user = mesh.register()?;
+    let (mesh, user) = Mesh::with_pictures(&world).await?;
     let mut connection = Connection::open(mesh.address)?.with_token(&user.token);
-    let picture = pictures::jpeg(64, 48, 1)?;
-    let pictures = (0..FRAMES as u64).map(|mark| pictures::marked(&picture, mark));
-    let task = upload::task(&mut connection, &pictures.collect::<anyhow::Result<Vec<_>>>()?)?;
+    let task = task(&mut connection)?;
     fill(&world, &mut connection, &task).await?;
     let path = format!("/api/jobs/{}/annotations/", task.job_id);
     let request = connection.request("GET", &path, "");
@@ -97,7 +92,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
 }
 
 /// A thousand shapes as people make them, and the others as copies of their rows.
-async fn fill(world: &World, connection: &mut Connection, task: &upload::Task) -> anyhow::Result<()> {
+async fn fill(world: &World, connection: &mut Connection, task: &Task) -> anyhow::Result<()> {
     let path = format!("/api/jobs/{}/annotations/?action=create", task.job_id);
     connection.ask("PATCH", &path, Some(&rectangles(task.label_id)))?;
     let copies = format!(
@@ -121,11 +116,8 @@ struct Raw {
 }
 
 impl Raw {
-    async fn connect(world: &World, task: &upload::Task) -> anyhow::Result<Self> {
-        let urls = event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "projects", |_| {
-            "unused".to_owned()
-        })?;
-        let (client, connection) = tokio_postgres::connect(&urls.runtime, NoTls).await?;
+    async fn connect(world: &World, task: &Task) -> anyhow::Result<Self> {
+        let (client, connection) = tokio_postgres::connect(&world.runtime_url("projects")?, NoTls).await?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // It ends with its client.

@@ -24,9 +24,7 @@ const CLIENTS: usize = 4;
 
 pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let world = World::start("chunk").await?;
-    let services = vec![identity::service(), projects::service(), media::service()];
-    let mesh = Mesh::start(&world, services).await?;
-    let user = mesh.register()?;
+    let (mesh, user) = Mesh::with_pictures(&world).await?;
     let pictures = (0..FRAMES as u64).map(|seed| pictures::jpeg_of(FRAME_BYTES, seed));
     let pictures = pictures.collect::<anyhow::Result<Vec<_>>>()?;
     let mut connection = Connection::open(mesh.address)?.with_token(&user.token);

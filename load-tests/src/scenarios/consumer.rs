@@ -2,17 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use bus::Consumer;
 use contracts::{ContractEvent, Envelope};
 use event_store::inbox::{self, Handler, Move, Place};
 use event_store::{Clock, Store};
 use serde_json::value::RawValue;
-use tokio::task::JoinSet;
 
 use super::Run;
 use crate::bench_aggregate::{self, MeterRead, NOTE, SERVICE, TENANT, UPSERT};
-use crate::measure::{Row, Target, alternate, fsync};
+use crate::measure::{Row, Target, alternate, aside, fsync};
 use crate::pgbench::{Pgbench, begin, play};
 use crate::world::World;
 
@@ -40,10 +38,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let mut place = inbox::place(&bench.store, CONSUMER, TOPIC, 0).await?;
     let baseline = Pgbench::new(&world.folder, &bench.urls.runtime, 1, &script())?.with("next", 0);
     let mut ours = async |time| {
-        // On the runtime's threads, as the services' consumers are.
-        let mut taking = JoinSet::new();
-        taking.spawn(take(bench.store.clone(), handler.clone(), place.clone(), time));
-        let (rate, to) = taking.join_next().await.context("nothing was taken")???;
+        // As the services' consumers are.
+        let (rate, to) = aside(take(bench.store.clone(), handler.clone(), place.clone(), time)).await??;
         place = to;
         anyhow::Ok(rate)
     };

@@ -21,9 +21,7 @@ const START_LIMIT: Duration = Duration::from_secs(5);
 
 pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let world = World::start("frame").await?;
-    let services = vec![identity::service(), projects::service(), media::service()];
-    let mesh = Mesh::start(&world, services).await?;
-    let user = mesh.register()?;
+    let (mesh, user) = Mesh::with_pictures(&world).await?;
     let picture = pictures::jpeg_of(FRAME_BYTES, 1)?;
     let mut connection = Connection::open(mesh.address)?.with_token(&user.token);
     let task = upload::task(&mut connection, std::slice::from_ref(&picture))?;

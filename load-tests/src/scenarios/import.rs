@@ -21,9 +21,7 @@ const DRAWN: usize = 50;
 
 pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let world = World::start("import").await?;
-    let services = vec![identity::service(), projects::service(), media::service()];
-    let mesh = Mesh::start(&world, services).await?;
-    let user = mesh.register()?;
+    let (mesh, user) = Mesh::with_pictures(&world).await?;
     let drawn = (0..DRAWN as u64).map(|seed| pictures::jpeg_of(PICTURE_BYTES, seed));
     let drawn = drawn.collect::<anyhow::Result<Vec<_>>>()?;
     let mut connection = Connection::open(mesh.address)?.with_token(&user.token);

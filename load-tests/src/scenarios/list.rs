@@ -23,9 +23,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let mesh = Mesh::start(&world, vec![identity::service(), projects::service()]).await?;
     let user = mesh.register()?;
     fill(&world, &mesh, &user).await?;
-    let urls =
-        event_store::bootstrap::urls(&world.url("postgres"), DATABASE, "projects", |_| "unused".to_owned())?;
-    let baseline = Pgbench::new(&world.folder, &urls.runtime, CLIENTS as u32, &script(&user))?;
+    let baseline =
+        Pgbench::new(&world.folder, &world.runtime_url("projects")?, CLIENTS as u32, &script(&user))?;
     let ours = |seconds| rate(CLIENTS, (mesh.address, Some(&user.token)), PATH, Duration::from_secs(seconds));
     ours(1)?;
     let (values, baselines) =

@@ -23,10 +23,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let small = Place::start("tasks_1k", 1_000).await?;
     let middle = Place::start("tasks_10k", 10_000).await?;
     let large = Place::start("tasks_50k", 50_000).await?;
-    let urls = event_store::bootstrap::urls(&middle.world.url("postgres"), DATABASE, "projects", |_| {
-        "unused".to_owned()
-    })?;
-    let baseline = Pgbench::new(&middle.world.folder, &urls.runtime, 1, &middle.script())?;
+    let url = middle.world.runtime_url("projects")?;
+    let baseline = Pgbench::new(&middle.world.folder, &url, 1, &middle.script())?;
     for place in [&small, &middle, &large] {
         place.median_ms(1)?;
     }

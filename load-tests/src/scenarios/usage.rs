@@ -10,11 +10,10 @@ use contracts::{ContractEvent, Envelope};
 use event_store::inbox::{self, Handler, Move, Place};
 use event_store::{Clock, Store};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::Run;
 use crate::bench_aggregate::TENANT;
-use crate::measure::{Row, Target, alternate, fsync};
+use crate::measure::{Row, Target, alternate, aside, fsync};
 use crate::pgbench::{Pgbench, begin};
 use crate::world::World;
 
@@ -41,10 +40,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Vec<Row>> {
     let mut place = inbox::place(&store, CONSUMER, TOPIC, 0).await?;
     let baseline = Pgbench::new(&world.folder, &urls.runtime, 1, &script())?.beginning_with(&source())?;
     let mut ours = async |time| {
-        // On the runtime's threads, as the services' consumers are.
-        let mut taking = JoinSet::new();
-        taking.spawn(take(store.clone(), handler.clone(), place.clone(), time));
-        let (rate, to) = taking.join_next().await.context("nothing was taken")???;
+        // As the services' consumers are.
+        let (rate, to) = aside(take(store.clone(), handler.clone(), place.clone(), time)).await??;
         place = to;
         anyhow::Ok(rate)
     };

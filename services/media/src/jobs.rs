@@ -1,5 +1,7 @@
 //! What is done after commit, again and again until it is done.
 
+use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use event_store::store::Context;
 use event_store::{ExecuteError, StoreError, Tx, Unit};
 use futures::future::BoxFuture;
 use service_kit::{Kit, telemetry};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tracing::Instrument;
 
 use crate::keeping::KeepError;
@@ -127,6 +129,7 @@ type Work = for<'a> fn(&'a Kit, &'a Claim) -> BoxFuture<'a, Result<(), JobError>
 #[derive(Clone, Copy)]
 struct Kind {
     name: &'static str,
+    /// At least 2.
     at_once: usize,
     work: Work,
 }
@@ -155,12 +158,43 @@ pub async fn sweep_all(kit: Kit) {
         .await;
 }
 
+/// Jobs under way, and whose they are.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<()>,
+    tenants: HashMap<task::Id, TenantId>,
+}
+
+impl Running {
+    fn spawn(&mut self, tenant: TenantId, work: impl Future<Output = ()> + Send + 'static) {
+        let id = self.tasks.spawn(work).id();
+        self.tenants.insert(id, tenant);
+    }
+
+    /// Waits until one has ended; for ever when there is none.
+    async fn ended(&mut self) {
+        match self.tasks.join_next_with_id().await {
+            Some(Ok((id, ()))) => self.tenants.remove(&id),
+            Some(Err(error)) => self.tenants.remove(&error.id()),
+            None => std::future::pending().await,
+        };
+    }
+
+    /// The tenants that have at least so many.
+    fn tenants_with(&self, least: usize) -> Vec<TenantId> {
+        let mut counts: HashMap<TenantId, usize> = HashMap::new();
+        for tenant in self.tenants.values() {
+            *counts.entry(*tenant).or_default() += 1;
+        }
+        counts.into_iter().filter(|(_, count)| *count >= least).map(|(tenant, _)| tenant).collect()
+    }
+}
+
 async fn work(kit: Kit, kind: Kind) {
-    let mut running = JoinSet::new();
+    let mut running = Running::default();
     let mut queued = kit.store.wake().follow_queued();
     loop {
         queued.mark_unchanged();
-        while running.try_join_next().is_some() {}
         let pause = match start(&kit, kind, &mut running).await {
             Ok(pause) => pause,
             Err(error) => {
@@ -172,27 +206,33 @@ async fn work(kit: Kit, kind: Kind) {
                 IDLE_POLL
             }
         };
-        let full = running.len() >= kind.at_once;
+        let full = running.tasks.len() >= kind.at_once;
         tokio::select! {
             _ = queued.changed(), if !full => {}
-            _ = running.join_next(), if full => {}
+            () = running.ended() => {}
             () = tokio::time::sleep(pause), if !full => {}
         }
     }
 }
 
-/// Starts as many due jobs as there is room for; returns how long to wait for the next.
-async fn start(kit: &Kit, kind: Kind, running: &mut JoinSet<()>) -> Result<Duration, StoreError> {
-    let room = kind.at_once.saturating_sub(running.len());
-    let due = jobs::claim(&kit.store, kind.name, i64::try_from(room).unwrap_or(1), CLAIM).await?;
-    let more = due.len() == room;
-    for job in due {
-        let span = tracing::info_span!("job", otel.name = kind.name, subject = job.subject_id);
-        telemetry::continue_trace(&span, job.traceparent.as_deref());
-        running.spawn(attempt(kit.clone(), kind, job).instrument(span));
+/// Starts due jobs while there is room: first those of tenants that have none under way, then of others, but of no
+/// tenant so many that nobody else's could begin. Returns how long to wait for the next.
+async fn start(kit: &Kit, kind: Kind, running: &mut Running) -> Result<Duration, StoreError> {
+    let share = kind.at_once - 1;
+    for least in [1, share] {
+        while running.tasks.len() < kind.at_once {
+            let passed_over = running.tenants_with(least);
+            let Some(job) = jobs::claim(&kit.store, kind.name, 1, CLAIM, &passed_over).await?.pop() else {
+                break;
+            };
+            let span = tracing::info_span!("job", otel.name = kind.name, subject = job.subject_id);
+            telemetry::continue_trace(&span, job.traceparent.as_deref());
+            running.spawn(job.tenant(), attempt(kit.clone(), kind, job).instrument(span));
+        }
     }
-    if more {
-        return Ok(Duration::ZERO);
+    if !running.tenants_with(share).is_empty() {
+        // What is due may be theirs; it begins when something of theirs has ended.
+        return Ok(IDLE_POLL);
     }
     Ok(jobs::next_due_in(&kit.store, kind.name).await?.unwrap_or(IDLE_POLL).min(IDLE_POLL))
 }
@@ -232,4 +272,23 @@ async fn put_off(kit: &Kit, claim: &Claim) -> Result<(), StoreError> {
     let mut tx = kit.store.database().tenant(claim.tenant).await?;
     claim.again_at(&mut tx, kit.clock.now() + pause).await?;
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tenants_are_counted_by_what_they_have_under_way() {
+        let [many, one] = [1, 2].map(|number| TenantId(uuid::Uuid::from_u128(number)));
+        let mut running = Running::default();
+        for tenant in [many, one, many] {
+            running.spawn(tenant, std::future::pending());
+        }
+        running.spawn(one, async { panic!("a job may") });
+        running.ended().await;
+        assert_eq!(running.tenants_with(2), [many]);
+        assert_eq!(running.tenants_with(1).len(), 2);
+        assert!(running.tenants_with(3).is_empty());
+    }
 }

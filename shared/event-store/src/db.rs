@@ -15,14 +15,17 @@ use std::time::Duration;
 
 use contracts::TenantId;
 use diesel::ConnectionError;
+use diesel::sql_types::Text;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{
-    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+    TransactionManager,
 };
 use futures::FutureExt;
 
 use crate::error::StoreError;
+use crate::sql::Sql;
 
 /// How to reach one service's database, one URL a role.
 #[derive(Clone)]
@@ -182,6 +185,28 @@ impl Tx {
     /// Makes another tenant this transaction's; for consumers, whose batch holds several.
     pub async fn set_tenant(&mut self, tenant: TenantId) -> Result<(), StoreError> {
         self.batch_execute(&format!("SET LOCAL app.tenant = '{tenant}'")).await?;
+        Ok(())
+    }
+
+    /// Has a name of the tenant to itself until the end of the transaction, like `organization/7`: waits for those who
+    /// share it, and those who come meanwhile wait behind. An advisory lock and not a row's: who shares a row's lock
+    /// lets others in for as long as they come, and who wants it alone waits for all of them.
+    ///
+    /// A statement of its own, so that the next one sees what was waited for.
+    pub async fn lock_name(&mut self, name: &str) -> Result<(), StoreError> {
+        self.take_name("pg_advisory_xact_lock", name).await
+    }
+
+    /// Shares a name of the tenant until the end of the transaction; see [`Tx::lock_name`].
+    pub async fn share_name(&mut self, name: &str) -> Result<(), StoreError> {
+        self.take_name("pg_advisory_xact_lock_shared", name).await
+    }
+
+    async fn take_name(&mut self, lock: &'static str, name: &str) -> Result<(), StoreError> {
+        Sql::templated(format!("SELECT {lock}(hashtextextended($1, hashtext(es_tenant()::text)))"))
+            .bind::<Text>(name.to_owned())
+            .execute(&mut **self)
+            .await?;
         Ok(())
     }
 

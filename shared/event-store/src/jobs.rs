@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::TenantId;
-use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -41,12 +41,14 @@ impl Job {
     }
 }
 
-/// Claims at most `limit` due jobs for `claim` long.
+/// Claims at most `limit` due jobs for `claim` long, passing over those of the tenants `but_of`: who has many must not
+/// keep the others waiting.
 pub async fn claim(
     store: &Store,
     name: &'static str,
     limit: i64,
     claim: Duration,
+    but_of: &[TenantId],
 ) -> Result<Vec<Job>, StoreError> {
     let now = store.clock().now();
     let until = now + TimeDelta::from_std(claim).unwrap_or(TimeDelta::seconds(60));
@@ -55,7 +57,8 @@ pub async fn claim(
         // The commit does not wait for the disk: a claim that a power cut takes back only ends sooner.
         // Materialized: a plan that asked the inner query twice would lock more than the limit.
         "WITH due AS MATERIALIZED (\
-            SELECT id FROM es_job WHERE name = $1 AND due_at <= $2 ORDER BY due_at LIMIT $4 \
+            SELECT id FROM es_job WHERE name = $1 AND due_at <= $2 AND tenant_id <> ALL ($5) \
+            ORDER BY due_at LIMIT $4 \
             FOR UPDATE SKIP LOCKED) \
          UPDATE es_job SET due_at = $3, attempts = attempts + 1 WHERE id IN (SELECT id FROM due) \
          RETURNING id, tenant_id, subject_id, attempts, due_at AS claimed_until, traceparent, \
@@ -65,6 +68,7 @@ pub async fn claim(
     .bind::<Timestamptz>(now)
     .bind::<Timestamptz>(until)
     .bind::<BigInt>(limit)
+    .bind::<Array<SqlUuid>>(but_of.iter().map(|tenant| tenant.0).collect::<Vec<_>>())
     .load(&mut *tx)
     .await?;
     tx.commit().await?;

@@ -366,17 +366,19 @@ impl Unit {
     /// Locks streams in their order: their names, which also those have that nobody has created yet, and then
     /// their rows, which those respect who run for the first time.
     async fn lock_all(&mut self, streams: &BTreeSet<StreamKey>) -> Result<(), StoreError> {
-        let names = "SELECT pg_advisory_xact_lock(hashtextextended($2 || '/' || $3, hashtext($1::text)))";
-        let rows = "SELECT FROM es_stream WHERE tenant_id = $1 AND kind = $2 AND stream_id = $3 FOR UPDATE";
-        for statement in [names, rows] {
-            for (tenant, kind, id) in streams.iter().filter(|(tenant, ..)| *tenant == self.context.tenant) {
-                Sql::fixed(statement)
-                    .bind::<SqlUuid>(tenant.0)
-                    .bind::<Text>(*kind)
-                    .bind::<BigInt>(*id)
-                    .execute(&mut *self.tx)
-                    .await?;
-            }
+        let own = || streams.iter().filter(|(tenant, ..)| *tenant == self.context.tenant);
+        for (_, kind, id) in own() {
+            self.tx.lock_name(&format!("stream/{kind}/{id}")).await?;
+        }
+        for (tenant, kind, id) in own() {
+            Sql::fixed(
+                "SELECT FROM es_stream WHERE tenant_id = $1 AND kind = $2 AND stream_id = $3 FOR UPDATE",
+            )
+            .bind::<SqlUuid>(tenant.0)
+            .bind::<Text>(*kind)
+            .bind::<BigInt>(*id)
+            .execute(&mut *self.tx)
+            .await?;
         }
         Ok(())
     }

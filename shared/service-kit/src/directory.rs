@@ -103,7 +103,7 @@ pub async fn put_organization(tx: &mut Tx, organization: &facts::Organization) -
 /// those who are creating something there ([`hold_organization`]), so that what they create is found; whoever
 /// comes later is refused, whichever consumer was first.
 pub async fn end_organization(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
-    lock_organization(tx, "pg_advisory_xact_lock", id).await?;
+    tx.lock_name(&end_of(id)).await?;
     Sql::fixed(
         "INSERT INTO directory_organizations (tenant_id, id, slug, name, description, contact, created_date, \
          updated_date, ended) VALUES (es_tenant(), $1, '', '', '', '{}', '-infinity', '-infinity', true) \
@@ -118,7 +118,7 @@ pub async fn end_organization(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
 
 /// Keeps an organization from ending until the end of the transaction; returns whether there is such a one.
 pub async fn hold_organization(tx: &mut Tx, id: i64) -> Result<bool, StoreError> {
-    lock_organization(tx, "pg_advisory_xact_lock_shared", id).await?;
+    tx.share_name(&end_of(id)).await?;
     let found = Sql::fixed(
         "SELECT FROM directory_organizations WHERE tenant_id = es_tenant() AND id = $1 AND NOT ended",
     )
@@ -128,17 +128,9 @@ pub async fn hold_organization(tx: &mut Tx, id: i64) -> Result<bool, StoreError>
     Ok(found == 1)
 }
 
-/// An advisory lock and not the row's: those who share a row's lock let each other in for as long as they come,
-/// and who wants it alone waits for all of them. Here who waits is next. A statement of its own, so that the one
-/// after it sees what the lock was waited for.
-async fn lock_organization(tx: &mut Tx, lock: &'static str, id: i64) -> Result<(), StoreError> {
-    Sql::templated(format!(
-        "SELECT {lock}(hashtextextended('organization/' || $1::text, hashtext(es_tenant()::text)))"
-    ))
-    .bind::<BigInt>(id)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+/// What who ends an organization has to itself, and who creates something in it shares.
+fn end_of(organization_id: i64) -> String {
+    format!("organization/{organization_id}")
 }
 
 /// Inserts or replaces a membership.

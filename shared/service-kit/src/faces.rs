@@ -62,6 +62,8 @@ pub async fn layer(
     if method == Method::HEAD && !knows_head {
         // Every resource that can be read answers it; the server keeps the body back.
         request.head_mut().method = Method::GET;
+        // A range has a meaning for GET only (RFC 9110 §14.2).
+        request.headers_mut().remove(header::RANGE);
     }
     let span = tracing::info_span!(
         "http", otel.name = %method, otel.kind = "server", otel.status_code = Empty, request.id = %id.0,

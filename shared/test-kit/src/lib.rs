@@ -6,11 +6,13 @@ pub mod client;
 pub mod database;
 pub mod eventually;
 pub mod fake;
+pub mod gcs_double;
 pub mod isolation;
 pub mod mesh;
 pub mod openapi;
 pub mod receiver;
 pub mod redis;
+pub mod servers;
 
 pub use client::{Client, Response};
 pub use database::TestDatabase;

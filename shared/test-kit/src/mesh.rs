@@ -9,6 +9,7 @@ use service_kit::{Config, Service};
 
 use crate::client::Client;
 use crate::database::TestDatabase;
+use crate::servers;
 
 /// The first admin of every test.
 pub const ADMIN: (&str, &str) = ("admin", "correct horse battery");
@@ -37,10 +38,9 @@ impl Drop for Folder {
 
 impl TestMesh {
     /// Starts services without a broker, or on the Kafka that `TEST_KAFKA_BROKERS` names.
-    #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
     pub async fn start(services: Vec<Service>) -> Self {
         let mut vars = vec![];
-        if let Ok(brokers) = std::env::var("TEST_KAFKA_BROKERS") {
+        if let Some(brokers) = servers::brokers() {
             vars.push(("KAFKA_BROKERS".to_owned(), brokers));
             // Each test has databases of its own, so it needs topics of its own.
             vars.push(("KAFKA_TOPIC_PREFIX".to_owned(), format!("{}.", event_store::new_id().simple())));

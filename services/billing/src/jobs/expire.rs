@@ -68,7 +68,7 @@ pub async fn run(kit: Kit) {
 
 /// Looks after the tenants that are due; returns how many there were.
 async fn turn(kit: &Kit) -> Result<usize, StoreError> {
-    let due = jobs::claim(&kit.store, EXPIRE, TURN, CLAIM).await?;
+    let due = jobs::claim(&kit.store, EXPIRE, TURN, CLAIM, &[]).await?;
     for job in &due {
         if let Err(error) = expire(kit, job).await {
             tracing::warn!(error = event_store::chain(&error), "overdue places stay reserved for now");

@@ -1,4 +1,5 @@
 use futures::TryStreamExt;
+use test_kit::gcs_double::{self, GcsDouble};
 
 use super::*;
 
@@ -95,20 +96,18 @@ fn s3(endpoint: &str, keys: (&str, &str), bucket: &str) -> settings::Storage {
         region: None,
         keys,
         endpoint: Some(endpoint.to_owned()),
-        // Short: the server of the tests cannot take long names in parts.
-        folder: event_store::new_id().simple().to_string().split_off(24),
+        folder: test_kit::servers::short_folder(),
     });
     settings::Storage { place, free_bytes_min: 0 }
 }
 
 /// The server of `infra/s3`, when the run has one.
-#[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
 fn server() -> Option<(String, (String, String), String)> {
-    if std::env::var("TEST_S3").is_err() {
+    let Some(server) = test_kit::servers::bucket() else {
         println!("skipped: TEST_S3 names no server (infra/s3)");
         return None;
-    }
-    let of = |name: &str| std::env::var(format!("STORAGE_AWS_{name}")).unwrap();
+    };
+    let of = |name: &str| server.variable(&format!("STORAGE_AWS_{name}")).to_owned();
     Some((of("ENDPOINT_URL"), (of("ACCESS_KEY_ID"), of("SECRET_ACCESS_KEY")), of("BUCKET_NAME")))
 }
 
@@ -196,5 +195,68 @@ async fn a_large_file_is_never_all_in_memory() {
     println!("300 MiB to a bucket and back took {grown} MiB");
     assert!(grown < 100, "{grown} MiB");
     storage.delete(&[key(1)]).await.unwrap();
+    std::fs::remove_dir_all(data).unwrap();
+}
+
+fn gcs(double: &GcsDouble, credentials: &FilePath, bucket: &str) -> settings::Storage {
+    let place = settings::Place::Gcs(settings::Gcs {
+        bucket: bucket.to_owned(),
+        credentials_file: Some(credentials.to_str().unwrap().to_owned()),
+        endpoint: Some(double.endpoint.clone()),
+        folder: "below/here".to_owned(),
+    });
+    settings::Storage { place, free_bytes_min: 0 }
+}
+
+#[tokio::test]
+async fn googles_storage_keeps_reads_lists_and_deletes() {
+    let data = folder();
+    let double = GcsDouble::start(&data).await;
+    let storage = Storage::open(&data, &gcs(&double, &double.credentials, gcs_double::BUCKET)).unwrap();
+    storage.check_at_start().await.unwrap();
+    storage.check_writes().await.unwrap();
+    let content = || Content::Memory(vec![Bytes::from_static(b"0123"), Bytes::from_static(b"456789")]);
+    storage.put(&key(1), content()).await.unwrap();
+    storage.put(&key(1), content()).await.unwrap();
+    assert_eq!(storage.read(&key(1)).await.unwrap(), "0123456789");
+    let part: Vec<Bytes> = storage.stream(&key(1), Some(3..6)).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(part.concat(), b"345");
+    // In several parts.
+    let file = storage.incoming();
+    let large: Vec<u8> = (0..20_000_000_u32).map(|number| number as u8).collect();
+    std::fs::write(&file, &large).unwrap();
+    storage.put(&key(2), Content::File(file)).await.unwrap();
+    let read: Vec<Bytes> = storage.stream(&key(2), None).await.unwrap().try_collect().await.unwrap();
+    assert!(read.concat() == large && double.open_uploads() == 0);
+    // More pieces than a page of the list has.
+    let upload = event_store::new_id();
+    for name in ["0", "10", "20", "30", "40"] {
+        let piece = Key::Piece(TenantId::DEPLOYMENT, upload, name.to_owned());
+        storage.put(&piece, Content::Memory(vec![Bytes::from_static(b"x")])).await.unwrap();
+    }
+    assert_eq!(double.objects().len(), 7);
+    assert!(double.objects().iter().all(|name| name.starts_with("below/here/t/")));
+    storage.delete_pieces(TenantId::DEPLOYMENT, upload).await.unwrap();
+    assert_eq!(double.objects().len(), 2);
+    storage.delete(&[key(1), key(2), key(3)]).await.unwrap();
+    assert!(matches!(storage.read(&key(1)).await, Err(StorageError::Missing(_))));
+    assert!(double.objects().is_empty());
+    std::fs::remove_dir_all(data).unwrap();
+}
+
+#[tokio::test]
+async fn googles_storage_that_says_no_stops_the_start_and_names_the_variable() {
+    let data = folder();
+    let double = GcsDouble::start(&data).await;
+    let forged = double.forged();
+    for (credentials, bucket, named) in [
+        (&forged, gcs_double::BUCKET, "GOOGLE_APPLICATION_CREDENTIALS"),
+        (&double.credentials, "no-such-bucket", "STORAGE_GCS_BUCKET_NAME"),
+    ] {
+        let storage = Storage::open(&data, &gcs(&double, credentials, bucket)).unwrap();
+        let said = storage.check_at_start().await.unwrap_err().to_string();
+        assert!(said.contains(named) && !said.contains('\n') && !said.contains("PRIVATE"), "{said}");
+        assert!(storage.check_writes().await.is_err());
+    }
     std::fs::remove_dir_all(data).unwrap();
 }

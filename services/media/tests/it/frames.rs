@@ -47,6 +47,8 @@ async fn chunks_are_archives_of_what_is_stored() {
         assert_eq!(part.header("content-range"), shown);
     }
     world.send(OWNER, "GET", &path, &[("Range", "bytes=9999999-")], vec![]).await.expect(416);
+    let head = world.send(OWNER, "HEAD", &path, &[("Range", "bytes=0-9")], vec![]).await.expect(200);
+    assert_eq!(head.header("content-length"), chunk.body.len().to_string());
     let same = world.send(OWNER, "GET", &path, &[("If-None-Match", &etag)], vec![]).await.expect(304);
     assert!(same.body.is_empty());
 

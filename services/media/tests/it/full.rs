@@ -92,7 +92,7 @@ impl Drop for Disk {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_while_files_arrive_keeps_none_of_them() {
-    if crate::s3::bucket().is_some() {
+    if test_kit::servers::bucket().is_some() {
         println!("skipped: the pictures are in a bucket");
         return;
     }

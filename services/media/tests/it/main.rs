@@ -5,6 +5,7 @@ mod access;
 mod bad_files;
 mod frames;
 mod full;
+mod gcs;
 mod lifecycle;
 mod s3;
 mod slow;

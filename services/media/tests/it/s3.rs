@@ -1,36 +1,16 @@
 //! Pictures in a bucket: every test of this crate runs on a real S3 server when `TEST_S3` names its folder and the
 //! product's own variables say where it is (`infra/s3`). Those in here are about a server that says no, hangs or dies.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use test_kit::servers::bucket;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::world::{OWNER, World, jpeg, options};
-
-/// Variables of the product, and where the objects are on the server's disk.
-#[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
-pub fn bucket() -> Option<(Vec<(String, String)>, PathBuf)> {
-    let data = PathBuf::from(std::env::var("TEST_S3").ok()?);
-    // Short: the server cannot take long names in parts.
-    let folder = event_store::new_id().simple().to_string().split_off(24);
-    let names = ["TYPE", "AWS_ENDPOINT_URL", "AWS_BUCKET_NAME", "AWS_REGION_NAME"];
-    let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
-    let mut variables: Vec<_> = names
-        .into_iter()
-        .chain(keys)
-        .map(|name| format!("STORAGE_{name}"))
-        .map(|name| (name.clone(), std::env::var(&name).unwrap_or_else(|_| panic!("{name} is not set"))))
-        .collect();
-    let bucket = data.join(&variables[2].1);
-    assert!(bucket.is_dir(), "{} is not the folder of the bucket", bucket.display());
-    variables.push(("STORAGE_AWS_FOLDER".to_owned(), folder.clone()));
-    Some((variables, bucket.join(folder)))
-}
 
 /// Every byte passes.
 const OPEN: i64 = i64::MAX / 2;
@@ -89,11 +69,11 @@ async fn join(mut near: TcpStream, server: String, left: Arc<AtomicI64>) {
 
 /// A world behind a cable; none without a server.
 async fn behind_a_cable() -> Option<(World, Cable)> {
-    let Some((variables, _)) = bucket() else {
+    let Some(bucket) = bucket() else {
         println!("skipped: TEST_S3 names no server (infra/s3)");
         return None;
     };
-    let cable = Cable::lay(variables[1].1.replace("http://", "")).await;
+    let cable = Cable::lay(bucket.variable("STORAGE_AWS_ENDPOINT_URL").replace("http://", "")).await;
     let endpoint = format!("http://127.0.0.1:{}", cable.port);
     Some((World::start_with(vec![("STORAGE_AWS_ENDPOINT_URL".into(), endpoint)]).await, cable))
 }

@@ -13,9 +13,7 @@ use event_store::Sql;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use serde_json::{Value, json};
 use service_kit::Service;
-use test_kit::{TestMesh, eventually, fake};
-
-use crate::s3;
+use test_kit::{TestMesh, eventually, fake, servers};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Owns every task unless a test says otherwise.
@@ -73,15 +71,16 @@ impl World {
     /// With pictures in a folder, or on the S3 server whose folder `TEST_S3` names (see `infra/s3`), each world in a
     /// part of the bucket of its own.
     pub async fn start_with(mut settings: Vec<(String, String)>) -> Self {
-        let bucket = s3::bucket();
-        if let Some((variables, _)) = &bucket {
+        let bucket = servers::bucket();
+        if let Some(bucket) = &bucket {
             let missing = |name: &String| !settings.iter().any(|(known, _)| known == name);
-            let missing: Vec<_> = variables.iter().filter(|(name, _)| missing(name)).cloned().collect();
+            let missing: Vec<_> =
+                bucket.variables.iter().filter(|(name, _)| missing(name)).cloned().collect();
             settings.extend(missing);
         }
         let mesh = TestMesh::start_with(services(), settings).await;
         let http = service_kit::http_client::builder().build().unwrap();
-        Self { mesh, bucket: bucket.map(|(_, folder)| folder), events: Mutex::default(), http }
+        Self { mesh, bucket: bucket.map(|bucket| bucket.objects), events: Mutex::default(), http }
     }
 
     pub async fn restart(self) -> Self {

@@ -73,12 +73,11 @@ impl<'a> Labels<'a> {
     }
 }
 
-/// Checks a request and completes it: attributes that it leaves out get their default values.
+/// Checks a request that has passed [`check_size`] and completes it: attributes that it leaves out get their default values.
 ///
 /// # Errors
 /// With the first fault.
 pub fn check(data: &mut LabeledData, frames: &RangeInclusive<i64>, labels: &Labels<'_>) -> Checked {
-    check_size(data)?;
     check_filled(data, labels)?;
     for (n, tag) in data.tags.iter_mut().enumerate() {
         let path = format!("tags[{n}]");

@@ -218,12 +218,11 @@ fn whether_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<serde_j
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-            let mut any = vec![];
+            let mut any = None;
             while items.next_element::<IgnoredAny>()?.is_some() {
-                any.truncate(0);
-                any.push(serde_json::Value::Null);
+                any = Some(serde_json::Value::Null);
             }
-            Ok(any)
+            Ok(any.into_iter().collect())
         }
     }
     deserializer.deserialize_seq(Visitor)

@@ -43,7 +43,7 @@ pub async fn hold_labels(tx: &mut Tx, holder: Holder) -> Result<Vec<Label>, Stor
         #[diesel(sql_type = Text)]
         labels: String,
     }
-    take_labels(tx, "pg_advisory_xact_lock_shared", holder).await?;
+    tx.share_name(&labels_of(holder)).await?;
     let (query, id) = match holder {
         Holder::Project(id) => {
             ("SELECT labels::text AS labels FROM projects WHERE tenant_id = es_tenant() AND id = $1", id)
@@ -62,23 +62,15 @@ pub async fn hold_labels(tx: &mut Tx, holder: Holder) -> Result<Vec<Label>, Stor
 /// Waits for everybody who is annotating with these labels, and lets nobody begin until the end of the transaction;
 /// to be asked first of all by whoever deletes some of them.
 pub async fn lock_labels(tx: &mut Tx, holder: Holder) -> Result<(), StoreError> {
-    take_labels(tx, "pg_advisory_xact_lock", holder).await
+    tx.lock_name(&labels_of(holder)).await
 }
 
-/// No lock of the holder's row: annotators would let one another in for ever, and change of status, which writes
-/// that row, would wait for all of them. A statement of its own, so that the next one sees what it waited for.
-async fn take_labels(tx: &mut Tx, lock: &'static str, holder: Holder) -> Result<(), StoreError> {
-    let (name, id) = match holder {
-        Holder::Project(id) => ("project", id),
-        Holder::Task(id) => ("task", id),
-    };
-    Sql::templated(format!(
-        "SELECT {lock}(hashtextextended('labels/{name}/' || $1::text, hashtext(es_tenant()::text)))"
-    ))
-    .bind::<BigInt>(id)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+/// Not the holder's row, which every change of status writes.
+fn labels_of(holder: Holder) -> String {
+    match holder {
+        Holder::Project(id) => format!("labels/project/{id}"),
+        Holder::Task(id) => format!("labels/task/{id}"),
+    }
 }
 
 /// The frames of the jobs that these tracks are in.

@@ -78,7 +78,7 @@ pub async fn run(kit: Kit) {
 /// Starts as many due attempts as there is room for; returns how long to wait for the next.
 async fn start(worker: &Worker, running: &mut JoinSet<()>) -> Result<Duration, StoreError> {
     let room = CONCURRENCY - running.len();
-    let due = jobs::claim(&worker.store, DELIVER, room as i64, CLAIM).await?;
+    let due = jobs::claim(&worker.store, DELIVER, room as i64, CLAIM, &[]).await?;
     let more = due.len() == room;
     for job in due {
         let worker = worker.clone();

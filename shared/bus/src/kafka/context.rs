@@ -17,8 +17,8 @@ use super::look::offsets;
 /// How long giving up partitions may wait for what is being written; well below the session's end.
 const REVOKE_LIMIT: Duration = Duration::from_secs(4);
 
-/// How long new partitions may wait to be told where their topics end.
-const ENDS_LIMIT: Duration = Duration::from_secs(1);
+/// How long new partitions may wait to be told where their topics end; well below the session's end, too.
+const ENDS_LIMIT: Duration = Duration::from_secs(4);
 
 /// A partition that is being read.
 pub(super) struct Reading {

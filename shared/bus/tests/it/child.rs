@@ -9,12 +9,12 @@ use bus::kafka::Settings;
 use event_store::{DatabaseUrls, Store};
 
 use crate::kafka_broker::signal;
-use crate::kafka_world::{connect, noting_of, peer, urls_of};
+use crate::kafka_world::{connect, dawdling_of, peer, urls_of};
 
 /// The part, and what it is played with, one `name=value` a line.
 const PART: &str = "BUS_TEST_PART";
 /// How long a child may take to come to its fail point.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A child; killed when it is dropped.
 pub struct Child(std::process::Child);
@@ -25,7 +25,8 @@ impl Child {
         Self::start("publish", store, settings, death, &[])
     }
 
-    /// Starts a member of the consumer that notes what `producer` says; `base` is its mesh port.
+    /// Starts a member of the consumer that notes what `producer` says, and takes its time, so that it can be
+    /// stopped in the middle; `base` is its mesh port.
     pub fn member(store: &Store, settings: &Settings, producer: &Store, base: &str) -> Self {
         Self::start("consume", store, settings, None, &[("producer", producer.service()), ("base", base)])
     }
@@ -53,16 +54,18 @@ impl Child {
         Self(command.stdout(Stdio::null()).spawn().unwrap())
     }
 
+    pub fn is_dead(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// Waits until it has killed itself at its fail point.
     pub async fn until_dead(mut self) {
         let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                break status;
-            }
+        while !self.is_dead() {
             assert!(began.elapsed() < LIMIT, "it does not come to its end");
             tokio::time::sleep(Duration::from_millis(20)).await;
-        };
+        }
+        let status = self.0.wait().unwrap();
         assert_eq!(status.signal(), Some(9), "{status}");
     }
 
@@ -108,7 +111,7 @@ async fn play_a_part() {
         "consume" => {
             let producer = leaked("producer");
             let peers = vec![peer(producer, given["base"])];
-            bus::kafka::run(store, noting_of(&[producer]), peers, settings).await;
+            bus::kafka::run(store, dawdling_of(&[producer]), peers, settings).await;
         }
         other => panic!("{other}"),
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bus::kafka::Settings;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -156,8 +157,15 @@ impl Broker {
         outcome.into_iter().for_each(|outcome| {
             outcome.unwrap();
         });
-        // Deleting ends after the answer.
-        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        // Deleting ends after the answer; where somebody makes the topic anew, its end is not seen.
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let metadata = self.config().create::<BaseConsumer>().unwrap();
+            let metadata = metadata.fetch_metadata(None, Duration::from_secs(30)).unwrap();
+            if metadata.topics().iter().all(|known| known.name() != topic) {
+                break;
+            }
+        }
     }
 
     /// Forgets all records of a topic, as retention does.

@@ -12,6 +12,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::kafka_broker::{Broker, take_turn};
 use crate::kafka_world::{publisher, sequencer, service, step, until_published};
 
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// A record as it lies in Kafka.
 pub struct Stored {
     pub part: i32,
@@ -27,7 +29,7 @@ pub fn read_all(broker: &Broker, topic: &str) -> Vec<Stored> {
     let mut list = TopicPartitionList::new();
     let mut left = 0;
     for part in 0..contracts::PARTITIONS {
-        let (low, high) = consumer.fetch_watermarks(topic, part, Duration::from_secs(5)).unwrap();
+        let (low, high) = consumer.fetch_watermarks(topic, part, LIMIT).unwrap();
         list.add_partition_offset(topic, part, Offset::Offset(low)).unwrap();
         left += high - low;
     }
@@ -35,7 +37,7 @@ pub fn read_all(broker: &Broker, topic: &str) -> Vec<Stored> {
     let began = Instant::now();
     let mut records = vec![];
     while left > 0 {
-        assert!(began.elapsed() < Duration::from_secs(30), "{left} records cannot be read");
+        assert!(began.elapsed() < LIMIT, "{left} records cannot be read");
         let Some(record) = consumer.poll(Duration::from_millis(100)) else { continue };
         let record = record.unwrap();
         records.push(Stored {
@@ -57,7 +59,7 @@ async fn events_arrive_as_they_are_in_the_log_and_in_its_order() {
     for _ in 0..3 {
         step(&store, 1..=100).await;
     }
-    until_published(&store, Duration::from_secs(20)).await;
+    until_published(&store, LIMIT).await;
     let page = log::read(&store, 0, 1_000, &LogFilter::default()).await.unwrap();
     assert_eq!(page.events.len(), 300);
     let mut stored = read_all(&broker, &contracts::topic(store.service()));
@@ -103,14 +105,14 @@ async fn of_two_publishers_one_sends_and_the_other_takes_over() {
     let _sequencer = sequencer(&store);
     let first = publisher(&store, broker.settings());
     step(&store, 1..=50).await;
-    until_published(&store, Duration::from_secs(20)).await;
+    until_published(&store, LIMIT).await;
     let _second = publisher(&store, broker.settings());
     step(&store, 1..=50).await;
-    until_published(&store, Duration::from_secs(20)).await;
+    until_published(&store, LIMIT).await;
     assert_eq!(read_all(&broker, &contracts::topic(store.service())).len(), 100, "nothing was sent twice");
     drop(first);
     step(&store, 1..=50).await;
     let began = Instant::now();
-    until_published(&store, Duration::from_secs(20)).await;
+    until_published(&store, LIMIT).await;
     println!("taken over and published in {} ms", began.elapsed().as_millis());
 }

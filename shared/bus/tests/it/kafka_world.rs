@@ -32,6 +32,8 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 pub const TENANT: TenantId = TenantId(Uuid::from_u128(0xacce));
 
+const SIZES: PoolSizes = PoolSizes { runtime: 6, kernel: 3 };
+
 /// Streams with a greater id have events of some six kilobytes.
 pub const HEAVY: i64 = 1_000_000;
 
@@ -144,8 +146,7 @@ pub fn urls_of(store: &Store) -> DatabaseUrls {
 /// Connects to a service's database.
 pub async fn connect(name: &'static str, urls: DatabaseUrls) -> Store {
     show_log();
-    let sizes = PoolSizes { runtime: 6, kernel: 3 };
-    let database = Database::connect(urls, sizes).await.unwrap();
+    let database = Database::connect(urls, SIZES).await.unwrap();
     let mut registry = Registry::default();
     registry.register::<Thing>(Registration {
         publish: |change| {
@@ -177,6 +178,18 @@ pub async fn text(store: &Store, query: &'static str) -> Option<String> {
     }
     let row: Row = Sql::fixed(query).get_result(&mut superuser(store).await).await.unwrap();
     row.text
+}
+
+/// Waits until none of the pool's connections is one that was cut: it finds them one after the other.
+pub async fn until_whole(store: &Store) {
+    let began = Instant::now();
+    loop {
+        let all = (0..SIZES.runtime).map(|_| store.database().tenant(TENANT));
+        if futures::future::join_all(all).await.iter().all(Result::is_ok) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the database does not come back");
+    }
 }
 
 /// Lets the streams `ids` go one step each, in one transaction.
@@ -216,15 +229,16 @@ pub fn backfills(to: &Store, why: &str) -> u64 {
 
 /// A consumer that takes its time for an event of a stream whose id is divisible by ten.
 pub fn slow(producer: &Store) -> Consumer {
-    fn dawdle<'a>(unit: &'a mut Unit, envelope: &'a Envelope) -> Handled<'a> {
-        Box::pin(async move {
-            if envelope.stream_id().is_some_and(|id| id % 10 == 0) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            note(unit, envelope).await
-        })
-    }
     Consumer::new("slow", 1).on_all_of(&[producer.service()], dawdle)
+}
+
+fn dawdle<'a>(unit: &'a mut Unit, envelope: &'a Envelope) -> Handled<'a> {
+    Box::pin(async move {
+        if envelope.stream_id().is_some_and(|id| id % 10 == 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        note(unit, envelope).await
+    })
 }
 
 /// A consumer of `producers` that notes in `seen` what it handles.
@@ -236,6 +250,11 @@ pub fn noting(producers: &[&Store]) -> Consumer {
 /// Like [`noting`], by name.
 pub fn noting_of(services: &[&'static str]) -> Consumer {
     Consumer::new("noting", 1).on_all_of(services, note)
+}
+
+/// A member of the same group as [`noting_of`], as slow as [`slow`].
+pub fn dawdling_of(services: &[&'static str]) -> Consumer {
+    Consumer::new("noting", 1).on_all_of(services, dawdle)
 }
 
 fn note<'a>(unit: &'a mut Unit, envelope: &'a Envelope) -> Handled<'a> {

@@ -1,6 +1,7 @@
 //! What the code under test has to say.
 
 use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -35,4 +36,13 @@ pub fn show_log() {
 pub fn logged(words: &[&str]) -> Vec<String> {
     let lines = LOGGED.lock().unwrap();
     lines.iter().filter(|line| words.iter().all(|word| line.contains(word))).cloned().collect()
+}
+
+/// Waits until some line of the log contains all of `words`.
+pub async fn until_logged(words: &[&str], limit: Duration) {
+    let began = Instant::now();
+    while logged(words).is_empty() {
+        assert!(began.elapsed() < limit, "nothing was said of {words:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -24,7 +24,7 @@ async fn enqueue(store: &Store, tenant: contracts::TenantId, subject: i64, in_se
 }
 
 async fn claim(store: &Store, limit: i64) -> Vec<Job> {
-    jobs::claim(store, "send", limit, CLAIM).await.unwrap()
+    jobs::claim(store, "send", limit, CLAIM, &[]).await.unwrap()
 }
 
 async fn finish(store: &Store, job: &Job) {
@@ -56,6 +56,18 @@ async fn several_workers_claim_each_job_once_never_more_than_they_asked_for() {
     assert_eq!(all.len(), 100, "a job was claimed twice");
     assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), (0..100).collect());
     assert!(workers.iter().flatten().all(|job| (job.tenant() == ACME) == (job.subject_id % 2 == 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_has_its_share_is_passed_over() {
+    let world = World::new().await;
+    for subject in 0..5 {
+        enqueue(&world.store, ACME, subject, 0).await;
+    }
+    enqueue(&world.store, GLOBEX, 9, 0).await;
+    let others = jobs::claim(&world.store, "send", 3, CLAIM, &[ACME]).await.unwrap();
+    assert_eq!(others.iter().map(|job| job.subject_id).collect::<Vec<_>>(), [9]);
+    assert_eq!(claim(&world.store, 10).await.len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,9 +93,8 @@ pub struct Fleet {
 
 impl Fleet {
     /// Starts these services with these settings besides the fleet's own; on Kafka where the tests are.
-    #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
     pub async fn start(names: &[&'static str], more: Vec<(&'static str, String)>) -> Self {
-        let brokers = std::env::var("TEST_KAFKA_BROKERS").ok();
+        let brokers = test_kit::servers::brokers();
         // Past the harness, which keeps back what a test that passes prints.
         let source = match brokers {
             Some(_) => "Kafka",

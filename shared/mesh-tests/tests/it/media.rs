@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use test_kit::mesh::ADMIN;
 use test_kit::{TestMesh, eventually};
 
+use crate::sender::{FORM, JSON, Sender, begin, data, form};
 use crate::support::{mesh, unique};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,13 +20,16 @@ pub fn picture(format: ImageFormat, number: u8) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// The first admin, who also sends and gets what is no JSON.
-pub struct Person<'a> {
-    pub mesh: &'a TestMesh,
-    pub http: reqwest::Client,
+/// The first admin, who sends and gets each thing once and waits for nothing: what is not there yet fails the test.
+pub struct Person {
+    sender: Sender,
 }
 
-impl Person<'_> {
+impl Person {
+    pub fn new(mesh: &TestMesh) -> Self {
+        Self { sender: Sender::new(&mesh.url, ADMIN.0, ADMIN.1) }
+    }
+
     pub async fn send(
         &self,
         method: &str,
@@ -33,18 +37,12 @@ impl Person<'_> {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> (u16, Vec<u8>) {
-        let url = format!("{}{path}", self.mesh.url);
-        let mut request = self.http.request(method.parse().unwrap(), url).basic_auth(ADMIN.0, Some(ADMIN.1));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let response = request.body(body).send().await.unwrap();
-        (response.status().as_u16(), response.bytes().await.unwrap().to_vec())
+        let answer = self.sender.raw(method, path, headers, body).await.unwrap();
+        (answer.status, answer.body)
     }
 
     pub async fn json(&self, method: &str, path: &str, body: Value, status: u16) -> Value {
-        let headers = [("content-type", "application/json")];
-        let (seen, body) = self.send(method, path, &headers, body.to_string().into()).await;
+        let (seen, body) = self.send(method, path, &[JSON], body.to_string().into()).await;
         assert_eq!(seen, status, "{method} {path}: {}", String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).unwrap_or(Value::Null)
     }
@@ -57,21 +55,12 @@ impl Person<'_> {
 
     /// Sends files and says so; returns the request's id. No pause anywhere: media hears of the task when it must.
     pub async fn upload(&self, task: i64, files: &[(&str, Vec<u8>)]) -> String {
-        let path = format!("/api/tasks/{task}/data/");
+        let path = data(task);
         assert_eq!(self.send("POST", &path, &[("Upload-Start", "")], vec![]).await.0, 202);
-        let mut body = vec![];
-        for (index, (name, content)) in files.iter().enumerate() {
-            body.extend(format!(
-                "--b-o-u-n-d\r\nContent-Disposition: form-data; name=\"client_files[{index}]\"; filename=\"{name}\"\r\n\r\n"
-            ).into_bytes());
-            body.extend(content);
-            body.extend(b"\r\n");
-        }
-        body.extend(b"--b-o-u-n-d--\r\n");
-        let headers = [("Upload-Multiple", ""), ("content-type", "multipart/form-data; boundary=b-o-u-n-d")];
-        let (status, answer) = self.send("POST", &path, &headers, body).await;
+        let headers = [("Upload-Multiple", ""), FORM];
+        let (status, answer) = self.send("POST", &path, &headers, form(files)).await;
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
-        let headers = [("Upload-Finish", ""), ("content-type", "application/json")];
+        let headers = [("Upload-Finish", ""), JSON];
         let options = json!({ "image_quality": 70, "chunk_size": 2 }).to_string();
         let (status, answer) = self.send("POST", &path, &headers, options.into()).await;
         assert_eq!(status, 202, "{}", String::from_utf8_lossy(&answer));
@@ -92,7 +81,7 @@ impl Person<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_become_jobs_and_go_with_their_task() {
     let mesh = mesh().await;
-    let person = Person { mesh: &mesh, http: service_kit::http_client::builder().build().unwrap() };
+    let person = Person::new(&mesh);
     let body = json!({ "name": unique("task"), "labels": [{ "name": "car" }], "segment_size": 2 });
     let task = person.json("POST", "/api/tasks", body, 201).await["id"].as_i64().unwrap();
     let files = [
@@ -139,27 +128,17 @@ async fn pictures_become_jobs_and_go_with_their_task() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_fails_says_why_and_may_be_sent_again() {
     let mesh = mesh().await;
-    let person = Person { mesh: &mesh, http: service_kit::http_client::builder().build().unwrap() };
+    let person = Person::new(&mesh);
     let body = json!({ "name": unique("task"), "labels": [{ "name": "car" }] });
     let task = person.json("POST", "/api/tasks", body, 201).await["id"].as_i64().unwrap();
-    let path = format!("/api/tasks/{task}/data/");
+    let path = data(task);
     let text = b"a text that calls itself a picture";
     assert_eq!(person.send("POST", &path, &[("Upload-Start", "")], vec![]).await.0, 202);
-    let length = text.len().to_string();
-    let begin = [("Upload-Length", length.as_str()), ("Upload-Metadata", "filename Y2F0LmpwZw==")];
-    let created = person
-        .http
-        .post(format!("{}{path}", mesh.url))
-        .basic_auth(ADMIN.0, Some(ADMIN.1))
-        .header(begin[0].0, begin[0].1)
-        .header(begin[1].0, begin[1].1)
-        .send()
-        .await
-        .unwrap();
-    let location = created.headers()["location"].to_str().unwrap().replace(&mesh.url, "");
+    let begun = person.sender.raw("POST", &path, &begin("cat.jpg", text.len()).each(), vec![]).await.unwrap();
+    let location = begun.headers["location"].to_str().unwrap().to_owned();
     let piece = [("Upload-Offset", "0"), ("Content-Type", "application/offset+octet-stream")];
     assert_eq!(person.send("PATCH", &location, &piece, text.to_vec()).await.0, 204);
-    let headers = [("Upload-Finish", ""), ("content-type", "application/json")];
+    let headers = [("Upload-Finish", ""), JSON];
     let (_, answer) = person.send("POST", &path, &headers, br#"{"image_quality":70}"#.to_vec()).await;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     let ended = person.ended(answer["rq_id"].as_str().unwrap()).await;

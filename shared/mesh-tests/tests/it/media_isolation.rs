@@ -115,7 +115,7 @@ fn filled(path: &str, ids: &Ids) -> String {
 async fn another_companys_pictures_look_like_nothing() {
     let mesh = mesh().await;
     let alice = mesh.admin();
-    let person = Person { mesh: &mesh, http: service_kit::http_client::builder().build().unwrap() };
+    let person = Person::new(&mesh);
     let mut theirs = company(&alice).await;
     let files = [("a.png", picture(ImageFormat::Png, 1)), ("b.jpg", picture(ImageFormat::Jpeg, 2))];
     let request = person.upload(theirs.task, &files).await;

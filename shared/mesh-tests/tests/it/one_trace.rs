@@ -29,7 +29,6 @@ struct Binary {
 }
 
 impl Binary {
-    #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of the product")]
     fn start(collector: &Collector) -> Self {
         let folder = std::env::temp_dir().join(unique("annomesh-trace-"));
         std::fs::create_dir(&folder).unwrap();
@@ -48,7 +47,7 @@ impl Binary {
             .env_remove("DATABASE_URL")
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.join("log")).unwrap());
-        if let Ok(brokers) = std::env::var("TEST_KAFKA_BROKERS") {
+        if let Some(brokers) = test_kit::servers::brokers() {
             command.env("KAFKA_BROKERS", brokers).env("KAFKA_TOPIC_PREFIX", format!("{}.", unique("trace")));
         }
         let child = command.spawn().unwrap();

@@ -133,7 +133,7 @@ const BROKER_AWAY: Duration = Duration::from_secs(12);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_away_in_the_middle_of_an_import_is_waited_for() {
-    if std::env::var_os("TEST_KAFKA_BROKERS").is_none() {
+    if test_kit::servers::brokers().is_none() {
         // Said by the fleets of the other tests.
         return;
     }

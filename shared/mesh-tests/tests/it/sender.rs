@@ -48,7 +48,7 @@ pub fn jpeg(name: &str, length: usize) -> Vec<u8> {
 }
 
 /// A form with these files.
-pub fn form(files: &[File]) -> Vec<u8> {
+pub fn form(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut body = vec![];
     for (index, (name, content)) in files.iter().enumerate() {
         let head = format!(
@@ -65,7 +65,7 @@ pub fn form(files: &[File]) -> Vec<u8> {
 
 /// The content type of [`form`].
 pub const FORM: (&str, &str) = ("content-type", "multipart/form-data; boundary=b-o-u-n-d");
-const JSON: (&str, &str) = ("content-type", "application/json");
+pub const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A person at the front door.
 #[derive(Clone)]

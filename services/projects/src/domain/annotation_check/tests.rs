@@ -23,6 +23,7 @@ fn labels() -> Vec<Label> {
 
 fn checked(data: Value) -> Result<LabeledData, Fault> {
     let mut data: LabeledData = serde_json::from_value(data).unwrap();
+    check_size(&data)?;
     check(&mut data, &(10..=19), &Labels::new(&labels())).map(|()| data)
 }
 
