@@ -62,6 +62,8 @@ struct Place {
     mesh: Mesh,
     worker: User,
     organization: i64,
+    /// The tasks on the page.
+    shown: Vec<i64>,
 }
 
 impl Place {
@@ -88,7 +90,8 @@ impl Place {
             page["count"] == OWN && shown.len() == 10 && *jobs == JOBS,
             "the page is not what was expected: {page}"
         );
-        Ok(Self { world, mesh, worker, organization })
+        let shown = shown.iter().filter_map(|task| task["id"].as_i64()).collect();
+        Ok(Self { world, mesh, worker, organization, shown })
     }
 
     fn median_ms(&self, seconds: u64) -> anyhow::Result<f64> {
@@ -99,37 +102,37 @@ impl Place {
         Ok(median(&connection.time_each(&request, until)?))
     }
 
-    /// What the list asks the database for: how many, which ten, and who they belong to. The service also asks who
-    /// the caller is in the organization, in a transaction of its own; a raw client would not.
+    /// What the list asks the database for: which ten and of how many, what they show, and who they belong to. The
+    /// service also asks who the caller is in the organization, in a transaction of its own; a raw client would not.
     fn script(&self) -> String {
         let (id, organization) = (self.worker.id, self.organization);
-        let from = format!(
-            "FROM tasks t \
-             LEFT JOIN projects p ON p.tenant_id = t.tenant_id AND p.id = t.project_id \
+        let joined = "LEFT JOIN projects p ON p.tenant_id = t.tenant_id AND p.id = t.project_id \
              LEFT JOIN task_jobs tj ON tj.tenant_id = t.tenant_id AND tj.task_id = t.id \
              LEFT JOIN directory_users o ON o.tenant_id = t.tenant_id AND o.id = t.owner_id \
              LEFT JOIN directory_users a ON a.tenant_id = t.tenant_id AND a.id = t.assignee_id \
-             WHERE t.tenant_id = es_tenant() AND t.id IN (\
+             WHERE t.tenant_id = es_tenant()";
+        format!(
+            "{begin}SELECT t.id AS id, count(*) OVER () AS count FROM tasks t {joined} AND t.id = ANY (ARRAY(\
              SELECT id FROM tasks WHERE tenant_id = es_tenant() AND owner_id = {id} \
              UNION ALL SELECT id FROM tasks WHERE tenant_id = es_tenant() AND assignee_id = {id} \
              UNION ALL SELECT s.id FROM projects q JOIN tasks s ON s.tenant_id = q.tenant_id \
-             AND s.project_id = q.id WHERE q.tenant_id = es_tenant() AND (q.owner_id = {id} OR q.assignee_id = {id})) \
+             AND s.project_id = q.id WHERE q.tenant_id = es_tenant() AND (q.owner_id = {id} OR q.assignee_id = {id}))) \
              AND t.organization_id = {organization} \
-             AND (t.owner_id = {id} OR t.assignee_id = {id} OR p.owner_id = {id} OR p.assignee_id = {id})"
-        );
-        format!(
-            "{begin}SELECT count(*) AS count {from};\n\
+             AND (t.owner_id = {id} OR t.assignee_id = {id} OR p.owner_id = {id} OR p.assignee_id = {id}) \
+             ORDER BY t.id DESC LIMIT 10 OFFSET 0;\n\
              SELECT t.id, t.name, t.project_id, t.owner_id, t.assignee_id, t.assignee_updated_date, \
              t.bug_tracker, t.subset, t.status, t.organization_id, t.labels::text AS labels, t.segment_size, \
              t.overlap, t.size, t.created_date, GREATEST(t.updated_date, tj.touched_date) AS updated_date, \
              t.chunk_size, t.image_quality, t.mode, t.dimension, p.name AS project_name, \
              p.owner_id AS project_owner_id, p.assignee_id AS project_assignee_id, \
              COALESCE(tj.jobs, 0) AS jobs, COALESCE(tj.completed, 0) AS completed, \
-             COALESCE(tj.in_validation, 0) AS in_validation {from} ORDER BY t.id DESC LIMIT 10 OFFSET 0;\n\
+             COALESCE(tj.in_validation, 0) AS in_validation FROM unnest(ARRAY{shown:?}::bigint[]) WITH ORDINALITY \
+             AS w (id, n) JOIN tasks t ON t.id = w.id {joined} ORDER BY w.n;\n\
              SELECT id, username, first_name, last_name FROM directory_users \
              WHERE tenant_id = es_tenant() AND id = ANY(ARRAY[{id}]::bigint[]);\n\
              COMMIT;\n",
             begin = begin(DEFAULT_TENANT),
+            shown = self.shown,
         )
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use contracts::TenantId;
 use event_store::{StoreError, Tx, Unit};
-use futures::StreamExt;
 use service_kit::Kit;
 use tokio::sync::Mutex;
 
@@ -14,10 +13,8 @@ use crate::blobs::{self, Wants};
 use crate::jobs::sweep;
 use crate::media::Media;
 use crate::spool::Spooled;
-use crate::storage::{Content, Key, Storage, StorageError};
+use crate::storage::{Key, StorageError};
 
-/// Objects that are written at the same time.
-const AT_ONCE: usize = 8;
 /// How often blobs that are wanted for longer are wanted again. Several attempts fit into the time of grace.
 const AGAIN: TimeDelta = TimeDelta::minutes(3);
 /// How often it is looked whether that is due, or has failed and is tried again.
@@ -90,11 +87,8 @@ impl Kept {
             .extend(files.iter().filter_map(|file| declared.get(&file.blob.digest).map(|known| known.id)));
         event_store::fail_point!("media.keep.declared");
         self.unsettled.extend(missing.iter().map(|file| Key::Blob(tenant, file.blob.digest)));
-        let puts: Vec<_> = missing
-            .iter()
-            .map(|file| put(media.storage.clone(), Key::Blob(tenant, file.blob.digest), file.content()))
-            .collect();
-        all_of(puts).await?;
+        let objects = missing.iter().map(|file| (Key::Blob(tenant, file.blob.digest), file.content()));
+        media.storage.put_unsettled(objects.collect()).await?;
         event_store::fail_point!("media.keep.stored");
         Ok(())
     }
@@ -184,18 +178,6 @@ impl Wanted {
     }
 }
 
-/// Waits for all of them, also when one fails: a write that has begun on a thread of its own goes on in any case, and
-/// must be over before somebody gives up what it writes.
-async fn all_of<E>(works: Vec<impl Future<Output = Result<(), E>>>) -> Result<(), E> {
-    let outcomes = futures::stream::iter(works).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
-    outcomes.into_iter().collect()
-}
-
-/// Writes one object; owns what it needs, so that several can be under way.
-async fn put(storage: Storage, key: Key, content: Content) -> Result<(), StorageError> {
-    storage.put_unsettled(&key, content).await
-}
-
 /// Queues a sweep of what nobody uses any more.
 ///
 /// # Errors
@@ -203,27 +185,4 @@ async fn put(storage: Storage, key: Key, content: Content) -> Result<(), Storage
 pub async fn sweep_now(unit: &mut Unit) -> Result<(), StoreError> {
     let now = unit.store().clock().now();
     unit.enqueue(sweep::JOB, sweep::SUBJECT, now).await
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_write_that_fails_is_not_the_end_of_the_others() {
-        let ended = AtomicUsize::new(0);
-        let works = (0..20).map(|number| {
-            let ended = &ended;
-            async move {
-                // The first to fail is not the last to end.
-                tokio::time::sleep(Duration::from_millis(if number == 3 { 0 } else { 20 })).await;
-                ended.fetch_add(1, Ordering::Relaxed);
-                if number == 3 { Err(number) } else { Ok(()) }
-            }
-        });
-        assert_eq!(all_of(works.collect()).await, Err(3));
-        assert_eq!(ended.into_inner(), 20);
-    }
 }

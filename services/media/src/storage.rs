@@ -32,6 +32,9 @@ pub use error::StorageError;
 /// Memory for what arrives and is not stored yet, in bytes, of all clients together.
 pub const ARRIVING_BYTES: usize = 256 * 1024 * 1024;
 
+/// Objects that one caller writes at the same time.
+const AT_ONCE: usize = 8;
+
 /// The SHA-256 of some bytes.
 pub type Digest = [u8; 32];
 
@@ -147,24 +150,42 @@ impl Storage {
     /// # Errors
     /// When it cannot be written; then nothing is there.
     pub async fn put(&self, key: &Key, content: Content) -> Result<(), StorageError> {
-        self.put_unsettled(key, content).await?;
+        self.put_unsettled(vec![(key.clone(), content)]).await?;
         self.settle(std::slice::from_ref(key)).await
     }
 
     /// The same, but in a folder it may not outlive a power cut before [`Storage::settle`] was told of it: to write
-    /// many files to the disk together costs far less than doing it one by one.
+    /// many files to the disk together costs far less than doing it one by one. All of them are tried when one fails.
     ///
     /// # Errors
     /// As [`Storage::put`].
-    pub async fn put_unsettled(&self, key: &Key, content: Content) -> Result<(), StorageError> {
-        let path = key.path();
-        match (&self.folder, content) {
-            (Some(folder), Content::Memory(parts)) => {
-                folder::write(folder.join(path.as_ref()), self.incoming(), parts).await
+    pub async fn put_unsettled(&self, objects: Vec<(Key, Content)>) -> Result<(), StorageError> {
+        let Some(folder) = &self.folder else {
+            return all_of(objects.into_iter().map(|(key, content)| self.put_object(key, content))).await;
+        };
+        let (mut small, mut large) = (vec![], vec![]);
+        for (key, content) in objects {
+            let target = folder.join(key.path().as_ref());
+            match content {
+                Content::Memory(parts) => {
+                    small.push(folder::New { target, temporary: self.incoming(), parts })
+                }
+                Content::File(file) => large.push(folder::adopt(target, file)),
             }
-            (Some(folder), Content::File(file)) => folder::adopt(folder.join(path.as_ref()), file).await,
-            (None, Content::Memory(parts)) => self.put_new(&path, parts.into_iter().collect()).await,
-            (None, Content::File(file)) => self.put_file(&path, &file).await,
+        }
+        let share = small.len().div_ceil(AT_ONCE).max(1);
+        let mut shares = vec![];
+        while !small.is_empty() {
+            shares.push(folder::write(small.split_off(small.len().saturating_sub(share))));
+        }
+        let (small, large) = tokio::join!(all_of(shares), all_of(large));
+        small.and(large)
+    }
+
+    async fn put_object(&self, key: Key, content: Content) -> Result<(), StorageError> {
+        match content {
+            Content::Memory(parts) => self.put_new(&key.path(), parts.into_iter().collect()).await,
+            Content::File(file) => self.put_file(&key.path(), &file).await,
         }
     }
 
@@ -267,6 +288,13 @@ impl Storage {
     pub async fn forget_incoming(&self, older_than: Duration) {
         folder::forget_old_files(self.incoming.clone(), older_than).await;
     }
+}
+
+/// Waits for all of them, also when one fails: a write that has begun on a thread of its own goes on in any case, and
+/// must be over before somebody gives up what it writes.
+async fn all_of<E>(works: impl IntoIterator<Item = impl Future<Output = Result<(), E>>>) -> Result<(), E> {
+    let outcomes = futures::stream::iter(works).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    outcomes.into_iter().collect()
 }
 
 impl std::fmt::Debug for Storage {

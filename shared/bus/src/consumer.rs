@@ -56,6 +56,16 @@ impl Consumer {
         self
     }
 
+    /// Takes events of one type in as they are written, for a handler that reads what it wants of them itself.
+    pub fn on_written<E: ContractEvent>(
+        mut self,
+        handle: for<'a> fn(&'a mut Unit, &'a Envelope) -> Handled<'a>,
+    ) -> Self {
+        self.reads(E::SERVICE);
+        self.by_type.insert(E::TYPE, Arc::new(handle));
+        self
+    }
+
     /// Takes every event of some services in, whatever its type.
     pub fn on_all_of(
         mut self,

@@ -40,7 +40,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Two writers collided in a way that PostgreSQL does not call an error of its own.
-    pub(crate) fn collided() -> Self {
+    pub fn collided() -> Self {
         Self::Collision(DieselError::RollbackTransaction)
     }
 

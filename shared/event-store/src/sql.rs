@@ -50,10 +50,16 @@ impl Sql {
         Self { text: Cow::Owned(text), cached: true, parameters: Vec::new() }
     }
 
-    /// The beginning of a statement that is put together at run time; never cached, because the number of
-    /// its forms has no bound.
+    /// The beginning of a statement that is put together at run time; not cached, because the number of its forms
+    /// has no bound, unless [`Sql::has_few_forms`] says otherwise.
     pub fn composed(text: impl Into<String>) -> Self {
         Self { text: Cow::Owned(text.into()), cached: false, parameters: Vec::new() }
+    }
+
+    /// Says of a composed statement that what its text depends on has few values, so that it may be cached.
+    pub fn has_few_forms(&mut self) -> &mut Self {
+        self.cached = true;
+        self
     }
 
     /// Gives the next parameter (`$1` is the first) its value. For [`Sql::fixed`] text that already names it.

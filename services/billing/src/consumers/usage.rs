@@ -1,34 +1,34 @@
 //! Feeds the tables of usage from every event that a meter names.
 
 use bus::Consumer;
+use contracts::Envelope;
 use contracts::billing::ApiUsageCounted;
 use contracts::identity::{UserDeleted, UserRegistered, UserUpdated};
 use contracts::media::{StorageChanged, TaskDataPrepared};
 use contracts::projects::{AnnotationsChanged, JobCreated, TaskCreated};
 use contracts::webhooks::MessageDelivered;
-use contracts::{ContractEvent, Envelope};
 use event_store::Unit;
 use event_store::inbox::Handled;
 
 use crate::usage::{TABLES, batch};
 
-/// The consumer. The types make sure that each event can be read; what is read is said in `meters.rs`.
+/// The consumer. What is read of each event is said in `meters.rs`.
 pub fn consumer() -> Consumer {
     Consumer::new("usage", 1)
         .feeds(TABLES)
-        .on::<UserRegistered>(meter)
-        .on::<UserUpdated>(meter)
-        .on::<UserDeleted>(meter)
-        .on::<TaskCreated>(meter)
-        .on::<JobCreated>(meter)
-        .on::<AnnotationsChanged>(meter)
-        .on::<TaskDataPrepared>(meter)
-        .on::<StorageChanged>(meter)
-        .on::<ApiUsageCounted>(meter)
-        .on::<MessageDelivered>(meter)
+        .on_written::<UserRegistered>(meter)
+        .on_written::<UserUpdated>(meter)
+        .on_written::<UserDeleted>(meter)
+        .on_written::<TaskCreated>(meter)
+        .on_written::<JobCreated>(meter)
+        .on_written::<AnnotationsChanged>(meter)
+        .on_written::<TaskDataPrepared>(meter)
+        .on_written::<StorageChanged>(meter)
+        .on_written::<ApiUsageCounted>(meter)
+        .on_written::<MessageDelivered>(meter)
 }
 
-fn meter<'a, E: ContractEvent>(unit: &'a mut Unit, envelope: &'a Envelope, _: E) -> Handled<'a> {
+fn meter<'a>(unit: &'a mut Unit, envelope: &'a Envelope) -> Handled<'a> {
     Box::pin(async move { batch::take(unit, envelope) })
 }
 

@@ -94,6 +94,10 @@ async fn attempt(kit: &Kit, tenant: TenantId, wish: &Wish) -> Result<Outcome, Re
 }
 
 async fn reserve_in(unit: &mut Unit, wish: &Wish) -> Result<Outcome, Refusal> {
+    // In one step, as a rule. Whatever stands in the way is found out under the lock.
+    if let Some(promised) = promise(unit, wish).await? {
+        return Ok(promised);
+    }
     let places = places::lock(unit.tx(), &wish.key).await?;
     if let Some(known) = reservations::known(unit.tx(), wish).await? {
         if !known.same {
@@ -106,11 +110,8 @@ async fn reserve_in(unit: &mut Unit, wish: &Wish) -> Result<Outcome, Refusal> {
         }
         reservations::forget_key(unit.tx(), known.id).await?;
     }
-    let id = event_store::new_id();
-    if let Some(expires_at) = reservations::promise(unit.tx(), id, wish).await? {
-        let due_at = unit.store().clock().now() + TimeDelta::seconds(wish.ttl_s);
-        unit.enqueue(expire::EXPIRE, expire::SUBJECT, due_at).await?;
-        return Ok(Outcome::Promised(ReservationAnswer { id: Some(id), expires_at: Some(expires_at) }));
+    if let Some(promised) = promise(unit, wish).await? {
+        return Ok(promised);
     }
     let known = entitlements::all(unit.tx()).await?;
     let cap = known.get(&wish.key).filter(|known| known.hard).and_then(|known| known.limit.as_deref());
@@ -119,6 +120,14 @@ async fn reserve_in(unit: &mut Unit, wish: &Wish) -> Result<Outcome, Refusal> {
         Some(Err(_)) => Err(event_store::StoreError::Corrupt(format!("the limit of {}", wish.key)).into()),
         None => Ok(Outcome::Free),
     }
+}
+
+async fn promise(unit: &mut Unit, wish: &Wish) -> Result<Option<Outcome>, Refusal> {
+    let id = event_store::new_id();
+    let Some(expires_at) = reservations::promise(unit.tx(), id, wish).await? else { return Ok(None) };
+    let due_at = unit.store().clock().now() + TimeDelta::seconds(wish.ttl_s);
+    unit.enqueue(expire::EXPIRE, expire::SUBJECT, due_at).await?;
+    Ok(Some(Outcome::Promised(ReservationAnswer { id: Some(id), expires_at: Some(expires_at) })))
 }
 
 /// What the person is told who wanted one too many.

@@ -77,25 +77,35 @@ pub async fn forget_key(tx: &mut Tx, id: Uuid) -> Result<(), StoreError> {
 }
 
 /// Promises a place if there is one: the authoritative word, under the lock of the quota's row. The time runs by the
-/// database's clock. `None` when the cap does not allow it, or there is none.
+/// database's clock. `None` when the cap does not allow it, there is none, or its idempotency key was used before.
+///
+/// # Errors
+/// A collision when somebody uses the same idempotency key at this moment.
 pub async fn promise(tx: &mut Tx, id: Uuid, wish: &Wish) -> Result<Option<DateTime<Utc>>, StoreError> {
     #[derive(diesel::QueryableByName)]
     struct Row {
-        #[diesel(sql_type = Timestamptz)]
-        expires_at: DateTime<Utc>,
+        #[diesel(sql_type = Bool)]
+        counted: bool,
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        expires_at: Option<DateTime<Utc>>,
     }
-    let rows: Vec<Row> = Sql::fixed(
+    let row: Row = Sql::fixed(
         "WITH place AS (\
             UPDATE quota SET reserved = reserved + $3::text::numeric FROM entitlement AS e \
             WHERE quota.tenant_id = es_tenant() AND quota.key = $2 \
                 AND e.tenant_id = es_tenant() AND e.key = $2 AND e.hard AND e.allowed \
                 AND used + reserved + $3::text::numeric <= e.cap \
+                AND NOT EXISTS (SELECT 1 FROM reservation AS r WHERE r.tenant_id = es_tenant() \
+                    AND r.owner = $4 AND r.idempotency_key = $6) \
             RETURNING quota.key\
+         ), promised AS (\
+            INSERT INTO reservation \
+                (tenant_id, id, key, amount, owner, log_position, idempotency_key, state, expires_at) \
+            SELECT es_tenant(), $1, key, $3::text::numeric, $4, $5, $6, 'held', \
+                clock_timestamp() + $7 * interval '1 second' FROM place \
+            ON CONFLICT (tenant_id, owner, idempotency_key) DO NOTHING RETURNING expires_at\
          ) \
-         INSERT INTO reservation \
-            (tenant_id, id, key, amount, owner, log_position, idempotency_key, state, expires_at) \
-         SELECT es_tenant(), $1, key, $3::text::numeric, $4, $5, $6, 'held', \
-            clock_timestamp() + $7 * interval '1 second' FROM place RETURNING expires_at",
+         SELECT EXISTS (SELECT 1 FROM place) AS counted, (SELECT expires_at FROM promised) AS expires_at",
     )
     .bind::<SqlUuid>(id)
     .bind::<Text>(wish.key.clone())
@@ -104,9 +114,12 @@ pub async fn promise(tx: &mut Tx, id: Uuid, wish: &Wish) -> Result<Option<DateTi
     .bind::<BigInt>(wish.log_position)
     .bind::<Text>(wish.idempotency_key.clone())
     .bind::<BigInt>(wish.ttl_s)
-    .load(&mut **tx)
+    .get_result(&mut **tx)
     .await?;
-    Ok(rows.into_iter().next().map(|row| row.expires_at))
+    match row {
+        Row { counted: true, expires_at: None } => Err(StoreError::collided()),
+        Row { expires_at, .. } => Ok(expires_at),
+    }
 }
 
 /// Ends those of these reservations that are still held; returns the key and amount of each. Places are freed with

@@ -1,10 +1,12 @@
 //! Billing from outside, among services that publish what a test tells them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contracts::event::Example;
 use contracts::identity::{Tenant, TenantCreated, User, UserDeleted, UserRegistered};
 use contracts::media::StorageChanged;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use service_kit::entitlements::reservations::ReservationAnswer;
 use test_kit::{Client, TestMesh, eventually, fake};
@@ -172,6 +174,21 @@ async fn a_place_goes_from_reserved_to_used_with_its_event_and_back_with_its_own
     assert_eq!(peer(&mesh, "identity").delete(&release).await.status, 204, "twice is once");
     assert_eq!(limit(&mesh, "seats").await, (json!("2"), "1".into(), "0".into()));
     assert_ne!(reserve(&mesh, wish("seats", 1, "b")).await.unwrap().id, place.id, "its key is free again");
+    mesh.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_wish_from_many_at_once_gets_one_place() {
+    let mesh = mesh().await;
+    publish(&mesh, "identity", &[tenant_created(1, Some(9)), registered(2, 7, None)]).await;
+    limit_becomes(&mesh, "seats", json!("9"), "1", "0").await;
+    for key in ["a", "b", "c"] {
+        let wishes = (0..20).map(|_| reserve(&mesh, wish("seats", 1, key)));
+        let ids: BTreeSet<_> =
+            join_all(wishes).await.into_iter().map(|answer| answer.unwrap().id.unwrap()).collect();
+        assert_eq!(ids.len(), 1, "{ids:?}");
+    }
+    assert_eq!(limit(&mesh, "seats").await, (json!("9"), "1".into(), "3".into()));
     mesh.running.stop().await;
 }
 

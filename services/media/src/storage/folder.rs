@@ -35,37 +35,49 @@ async fn aside<T: Send + 'static>(
     }
 }
 
-/// Writes bytes under a name, unless something has that name. They may not outlive a power cut yet.
-pub async fn write(target: PathBuf, temporary: PathBuf, parts: Vec<Bytes>) -> Result<(), StorageError> {
-    aside(move || {
-        let written = write_file(&temporary, &parts).and_then(|()| name(&target, &temporary));
-        match (written, std::fs::remove_file(&temporary)) {
-            (Ok(()), removed) => removed,
-            // What went wrong first counts; when the file could not even be made, there is none to remove.
-            (Err(error), _) => Err(error),
-        }
-    })
-    .await
-    .map_err(StorageError::from)
+/// What is written: its name, a name for the meantime, its bytes.
+pub struct New {
+    pub target: PathBuf,
+    pub temporary: PathBuf,
+    pub parts: Vec<Bytes>,
 }
 
-fn write_file(path: &Path, parts: &[Bytes]) -> std::io::Result<()> {
-    let mut file = std::fs::File::create_new(path)?;
-    parts.iter().try_for_each(|part| file.write_all(part))
+/// Writes small files one after the other, all but those that are there. They may not outlive a power cut yet.
+pub async fn write(files: Vec<New>) -> Result<(), StorageError> {
+    aside(move || files.iter().try_for_each(write_one)).await.map_err(StorageError::from)
+}
+
+fn write_one(new: &New) -> std::io::Result<()> {
+    let New { target, temporary, parts } = new;
+    let written = std::fs::File::create_new(temporary)
+        .and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)))
+        .and_then(|()| name(target, temporary, move_to_free));
+    match (written, std::fs::remove_file(temporary)) {
+        // It was moved.
+        (Ok(()), Err(error)) if error.kind() == ErrorKind::NotFound => Ok(()),
+        (Ok(()), removed) => removed,
+        // What went wrong first counts; when the file could not even be made, there is none to remove.
+        (Err(error), _) => Err(error),
+    }
 }
 
 /// Gives a finished file its name, unless something has that name. It may not outlive a power cut yet.
 pub async fn adopt(target: PathBuf, file: PathBuf) -> Result<(), StorageError> {
-    aside(move || name(&target, &file)).await.map_err(StorageError::from)
+    aside(move || name(&target, &file, |file, target| std::fs::hard_link(file, target)))
+        .await
+        .map_err(StorageError::from)
 }
 
-fn name(target: &Path, file: &Path) -> std::io::Result<()> {
-    if let Some(parent) = target.parent() {
-        std::fs::create_dir_all(parent)?;
+/// `give` gives a name that is free.
+fn name(target: &Path, file: &Path, give: fn(&Path, &Path) -> std::io::Result<()>) -> std::io::Result<()> {
+    let mut given = give(file, target);
+    if given.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        target.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        given = give(file, target);
     }
-    match std::fs::hard_link(file, target) {
+    match given {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        linked => return linked,
+        given => return given,
     }
     // What has this name has these bytes, unless the power was cut before it was settled.
     if same_bytes(file, target)? {
@@ -75,6 +87,22 @@ fn name(target: &Path, file: &Path) -> std::io::Result<()> {
     let beside = target.with_extension(event_store::new_id().simple().to_string());
     std::fs::hard_link(file, &beside)?;
     std::fs::rename(&beside, target)
+}
+
+/// One change of two folders, instead of a link, and then one less.
+#[cfg(target_os = "linux")]
+fn move_to_free(file: &Path, target: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, file, CWD, target, RenameFlags::NOREPLACE) {
+        // Not every file system knows it.
+        Err(rustix::io::Errno::INVAL) => std::fs::hard_link(file, target),
+        moved => Ok(moved?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn move_to_free(file: &Path, target: &Path) -> std::io::Result<()> {
+    std::fs::hard_link(file, target)
 }
 
 fn same_bytes(one: &Path, other: &Path) -> std::io::Result<bool> {

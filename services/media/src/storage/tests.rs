@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures::TryStreamExt;
 use test_kit::gcs_double::{self, GcsDouble};
 
@@ -79,13 +81,43 @@ async fn what_a_power_cut_has_left_is_not_taken_for_the_bytes() {
     }
     // Many at once are settled by another call.
     let keys: Vec<Key> = (10..30).map(key).collect();
-    for key in &keys {
-        storage.put_unsettled(key, content()).await.unwrap();
-    }
+    let objects = keys.iter().map(|key| (key.clone(), content())).collect();
+    storage.put_unsettled(objects).await.unwrap();
     storage.settle(&keys).await.unwrap();
     storage.delete(&keys).await.unwrap();
     // What was never put cannot be settled.
     assert!(storage.settle(&[key(99)]).await.is_err());
+    std::fs::remove_dir_all(data).unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_fails_is_not_the_end_of_the_others() {
+    let ended = AtomicUsize::new(0);
+    let works = (0..20).map(|number| {
+        let ended = &ended;
+        async move {
+            // The first to fail is not the last to end.
+            tokio::time::sleep(Duration::from_millis(if number == 3 { 0 } else { 20 })).await;
+            ended.fetch_add(1, Ordering::Relaxed);
+            if number == 3 { Err(number) } else { Ok(()) }
+        }
+    });
+    assert_eq!(all_of(works).await, Err(3));
+    assert_eq!(ended.into_inner(), 20);
+}
+
+#[tokio::test]
+async fn the_same_bytes_from_many_at_once_are_there_whole() {
+    let data = folder();
+    let storage = open(&data, 0);
+    let bytes = Bytes::from(vec![7; 300_000]);
+    let puts = (0..30).map(async |_| {
+        let content = Content::Memory(vec![bytes.clone(), bytes.clone()]);
+        storage.put(&key(1), content).await.unwrap();
+        assert_eq!(storage.read(&key(1)).await.unwrap(), bytes.repeat(2));
+    });
+    futures::future::join_all(puts).await;
+    assert!(std::fs::read_dir(data.join("media/incoming")).unwrap().next().is_none());
     std::fs::remove_dir_all(data).unwrap();
 }
 

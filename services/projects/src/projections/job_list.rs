@@ -53,8 +53,9 @@ const READ: &str = "SELECT j.id, j.task_id, j.project_id, j.organization_id, j.a
     t.assignee_id AS task_assignee_id, t.bug_tracker, t.chunk_size, t.mode, p.name AS project_name, \
     p.owner_id AS project_owner_id, p.assignee_id AS project_assignee_id";
 
-const FROM: &str = " FROM jobs j \
-    LEFT JOIN tasks t ON t.tenant_id = j.tenant_id AND t.id = j.task_id \
+const FROM: &str = " FROM jobs j ";
+
+const JOINED: &str = "LEFT JOIN tasks t ON t.tenant_id = j.tenant_id AND t.id = j.task_id \
     LEFT JOIN projects p ON p.tenant_id = j.tenant_id AND p.id = j.project_id \
     LEFT JOIN directory_users a ON a.tenant_id = j.tenant_id AND a.id = j.assignee_id \
     WHERE j.tenant_id = es_tenant()";
@@ -174,17 +175,18 @@ pub async fn find(tx: &mut Tx, id: i64) -> Result<Option<JobView>, StoreError> {
 
 /// The jobs of these ids, in the same order; see the same in `task_list.rs`.
 async fn find_all(tx: &mut Tx, ids: &[i64]) -> Result<Vec<JobView>, StoreError> {
-    let rows: Vec<Row> =
-        Sql::templated(format!("{READ}{FROM} AND j.id = ANY($1) ORDER BY array_position($1, j.id)"))
-            .bind::<Array<BigInt>>(ids.to_vec())
-            .load(&mut **tx)
-            .await?;
+    let rows: Vec<Row> = Sql::templated(format!(
+        "{READ} FROM unnest($1) WITH ORDINALITY AS w (id, n) JOIN jobs j ON j.id = w.id {JOINED} ORDER BY w.n"
+    ))
+    .bind::<Array<BigInt>>(ids.to_vec())
+    .load(&mut **tx)
+    .await?;
     Ok(rows.into_iter().map(JobView::from).collect())
 }
 
 /// Narrows a list to what the caller is related to; see the same in `task_list.rs`.
 fn push_related(sql: &mut Sql, user_id: i64) {
-    sql.push(" AND j.id IN (SELECT id FROM jobs WHERE tenant_id = es_tenant() AND assignee_id = ");
+    sql.push(" AND j.id = ANY (ARRAY(SELECT id FROM jobs WHERE tenant_id = es_tenant() AND assignee_id = ");
     sql.push_i64(user_id);
     sql.push(
         " UNION ALL SELECT s.id FROM tasks q JOIN jobs s ON s.tenant_id = q.tenant_id AND s.task_id = q.id \
@@ -197,7 +199,7 @@ fn push_related(sql: &mut Sql, user_id: i64) {
          WHERE q.tenant_id = es_tenant() AND (q.owner_id = ",
     );
     sql.push_i64(user_id).push(" OR q.assignee_id = ");
-    sql.push_i64(user_id).push("))");
+    sql.push_i64(user_id).push(")))");
 }
 
 /// A page of the jobs that the caller may see.
@@ -210,32 +212,14 @@ pub async fn list(
     visible: &Predicate,
     query: &ListQuery,
 ) -> Result<(Vec<JobView>, Window), Refusal> {
-    #[derive(diesel::QueryableByName)]
-    struct Count {
-        #[diesel(sql_type = BigInt)]
-        count: i64,
-    }
-    #[derive(diesel::QueryableByName)]
-    struct Id {
-        #[diesel(sql_type = BigInt)]
-        id: i64,
-    }
     let conditions = |sql: &mut Sql| {
-        sql.push(FROM);
+        sql.push(FROM).push(JOINED);
         if visible.needs_relation() {
             push_related(sql, caller.user_id());
         }
         push_predicate(sql, visible, &COLUMNS, caller.user_id());
         query.push_where(sql);
     };
-    let mut count = Sql::composed("SELECT count(*) AS count");
-    conditions(&mut count);
-    let Count { count } = count.get_result(&mut **tx).await?;
-    let window = query.window(count)?;
-    let mut page = Sql::composed("SELECT j.id");
-    conditions(&mut page);
-    query.push_order_and_page(&mut page, &window);
-    let page: Vec<Id> = page.load(&mut **tx).await?;
-    let ids: Vec<i64> = page.into_iter().map(|row| row.id).collect();
+    let (ids, window) = query.page_ids(tx, "j.id", conditions).await?;
     Ok((find_all(tx, &ids).await?, window))
 }
