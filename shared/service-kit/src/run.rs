@@ -1,4 +1,8 @@
-//! A service as a process of its own: `serve` (the default), `migrate`, `openapi`.
+//! A service as a process of its own: `serve` (the default), `migrate`, `health`, `openapi`.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use event_store::Clock;
@@ -6,6 +10,9 @@ use event_store::Clock;
 use crate::mesh_token::MeshSecret;
 use crate::start::{Databases, prepare, start};
 use crate::{Config, Service, telemetry};
+
+/// How long `health` waits.
+const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The `main` of a service's binary.
 ///
@@ -18,12 +25,15 @@ pub fn run(service: Service) -> anyhow::Result<()> {
         return Ok(());
     }
     let config = Config::from_env(false)?;
+    if command == "health" {
+        return health(&config, service.name());
+    }
     let _telemetry = telemetry::init(&config, service.name())?;
     runtime()?.block_on(async {
         match command.as_str() {
             "serve" => serve(config, service).await,
             "migrate" => migrate(config, service).await,
-            other => bail!("{other}? serve, migrate or openapi"),
+            other => bail!("{other}? serve, migrate, health or openapi"),
         }
     })
 }
@@ -34,6 +44,33 @@ pub fn run(service: Service) -> anyhow::Result<()> {
 /// When the system gives no threads.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// Asks the process that serves with the same settings whether it is ready: what a container's health check runs,
+/// because its image has no HTTP client.
+fn health(config: &Config, service: &str) -> anyhow::Result<()> {
+    let mut address = config.mesh_address;
+    if address.ip().is_unspecified() {
+        let loopback = match address.ip() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        address.set_ip(loopback);
+    }
+    let mut connection = TcpStream::connect_timeout(&address, HEALTH_LIMIT)
+        .with_context(|| format!("{service} does not listen on {address}"))?;
+    connection.set_read_timeout(Some(HEALTH_LIMIT))?;
+    connection.set_write_timeout(Some(HEALTH_LIMIT))?;
+    write!(
+        connection,
+        "GET /{service}/health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    BufReader::new(connection).read_line(&mut answer)?;
+    if answer.split(' ').nth(1) != Some("200") {
+        bail!("{service} is not ready: {}", answer.trim_end());
+    }
+    Ok(())
 }
 
 async fn migrate(config: Config, service: Service) -> anyhow::Result<()> {
