@@ -79,8 +79,12 @@ start() {
         # 16 random bytes as Kafka writes them; the first letter is fixed, because a leading `-` would be an option.
         local id
         id="A$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)"
-        tool kafka.tools.StorageTool format --cluster-id "$id" --config "$properties" \
-            --add-scram "SCRAM-SHA-512=[name=annomesh,password=$KAFKA_SASL_PASSWORD]"
+        # What it says holds what the password is checked by, so only complaints are passed on.
+        if ! tool kafka.tools.StorageTool format --cluster-id "$id" --config "$properties" \
+            --add-scram "SCRAM-SHA-512=[name=annomesh,password=$KAFKA_SASL_PASSWORD]" >/dev/null; then
+            echo "the data folder $data could not be formatted" >&2
+            exit 1
+        fi
     fi
     unset KAFKA_SASL_PASSWORD
     exec java ${KAFKA_HEAP_OPTS:--Xms256m -Xmx256m} -XX:+UseSerialGC -XX:-UsePerfData \
