@@ -87,6 +87,8 @@ start() {
         fi
     fi
     unset KAFKA_SASL_PASSWORD
+    # Several options on purpose.
+    # shellcheck disable=SC2086
     exec java ${KAFKA_HEAP_OPTS:--Xms256m -Xmx256m} -XX:+UseSerialGC -XX:-UsePerfData \
         -Dlog4j2.configurationFile="$logging" -cp "$libs/*" kafka.Kafka "$properties"
 }

@@ -15,6 +15,7 @@ mod media;
 mod media_isolation;
 mod mesh_map;
 mod one_trace;
+mod one_truth;
 mod organization_ends;
 mod outages;
 mod processes;
