@@ -236,6 +236,7 @@ fn kafka(vars: &BTreeMap<String, String>) -> anyhow::Result<Option<bus::kafka::S
         }
         return Ok(None);
     };
+    kafka_security(vars)?;
     let security = bus::kafka::Security {
         protocol: text("KAFKA_SECURITY_PROTOCOL"),
         mechanism: text("KAFKA_SASL_MECHANISM"),
@@ -246,6 +247,31 @@ fn kafka(vars: &BTreeMap<String, String>) -> anyhow::Result<Option<bus::kafka::S
     let settings = bus::kafka::Settings { brokers, security, prefix };
     settings.check()?;
     Ok(Some(settings))
+}
+
+/// Refuses what the client library would only say over and over, or never.
+fn kafka_security(vars: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let protocol = vars.get("KAFKA_SECURITY_PROTOCOL").map_or("plaintext", String::as_str).to_lowercase();
+    let sasl = match protocol.as_str() {
+        "plaintext" | "ssl" => false,
+        "sasl_plaintext" | "sasl_ssl" => true,
+        other => {
+            bail!("KAFKA_SECURITY_PROTOCOL: `{other}` is none of plaintext, sasl_plaintext, sasl_ssl and ssl")
+        }
+    };
+    for name in ["KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"] {
+        match vars.contains_key(name) {
+            false if sasl => bail!("{name} is not set, but KAFKA_SECURITY_PROTOCOL is {protocol}"),
+            true if !sasl => bail!("{name} is set, but KAFKA_SECURITY_PROTOCOL is {protocol}"),
+            _ => {}
+        }
+    }
+    match vars.get("KAFKA_SASL_MECHANISM").map(String::as_str) {
+        None | Some("PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512") => Ok(()),
+        Some(other) => {
+            bail!("KAFKA_SASL_MECHANISM: `{other}` is none of SCRAM-SHA-512, SCRAM-SHA-256 and PLAIN")
+        }
+    }
 }
 
 fn peers(text: &str) -> anyhow::Result<BTreeMap<String, String>> {
@@ -295,6 +321,35 @@ mod tests {
             assert!(format!("{error:#}").contains(name), "{name}={value}: {error:#}");
         }
         config(&[("PUBLIC_URL", "https://example.com/"), ("MESH_PEERS", "identity=http://a:1")]).unwrap();
+    }
+
+    #[test]
+    fn kafkas_security_is_complete_or_none() {
+        let broker = ("KAFKA_BROKERS", "kafka:9092");
+        let scram = [
+            ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+            ("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512"),
+            ("KAFKA_SASL_USERNAME", "annomesh"),
+            ("KAFKA_SASL_PASSWORD", "hunter2hunter2"),
+        ];
+        let refused = |vars: &[(&str, &str)], name: &str| {
+            let error = config(vars).err().unwrap_or_else(|| panic!("{vars:?} was taken"));
+            let error = format!("{error:#}");
+            assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
+        };
+        for missing in 1..scram.len() {
+            let mut vars = vec![broker];
+            vars.extend(scram.iter().enumerate().filter(|(index, _)| *index != missing).map(|(_, var)| *var));
+            refused(&vars, scram[missing].0);
+        }
+        refused(&[broker, scram[3]], "KAFKA_SASL_PASSWORD");
+        refused(&[broker, ("KAFKA_SECURITY_PROTOCOL", "tls")], "KAFKA_SECURITY_PROTOCOL");
+        refused(&[broker, scram[0], ("KAFKA_SASL_MECHANISM", "GSSAPI"), scram[2], scram[3]], "GSSAPI");
+        let whole: Vec<_> = std::iter::once(broker).chain(scram).collect();
+        match config(&whole) {
+            Ok(config) => assert!(config.kafka.is_some()),
+            Err(error) => assert!(format!("{error:#}").contains("kafka-tls"), "{error:#}"),
+        }
     }
 
     #[test]

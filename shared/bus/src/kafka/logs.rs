@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// How often one sort of message is let through.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -48,8 +48,17 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// Logs an error that the client library deals with itself.
 pub(super) fn trouble(error: &KafkaError, reason: &str) {
-    let sort = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| format!("{code:?}"));
-    if is_due(&sort) {
+    let code = error.rdkafka_error_code();
+    let sort = code.map_or_else(|| error.to_string(), |code| format!("{code:?}"));
+    if !is_due(&sort) {
+        return;
+    }
+    if let Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) = code {
+        tracing::error!(
+            error = %error,
+            "Kafka does not let us in; set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to what it knows: {reason}"
+        );
+    } else {
         tracing::warn!(error = %error, "Kafka reports trouble; waiting for it to pass: {reason}");
     }
 }
