@@ -164,7 +164,51 @@ play() {
     docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' | sort
 }
 
+# Runs COMMAND while requests come in; COMMAND's failures are ours, failed requests are counted.
+under_load() {
+    local seconds=$1 rate=$2
+    shift 2
+    python3 infra/docker/load.py "$(value PUBLIC_URL)" admin "$(value ADMIN_PASSWORD)" "$seconds" "$rate" &
+    local load=$!
+    sleep 3
+    "$@"
+    wait "$load"
+}
+
+kill_one_of_each() {
+    local name container
+    for name in services/*/; do
+        container=$(docker compose ps --quiet "$(basename "$name")" | head -n 1)
+        docker kill "$container" >/dev/null
+        sleep 1
+        # The engine takes a kill for a wish and does not start it again by itself.
+        docker start "$container" >/dev/null
+        sleep 3
+    done
+}
+
+restart_each() {
+    local name container
+    for name in services/*/; do
+        for container in $(docker compose ps --quiet "$(basename "$name")"); do
+            docker restart --time 15 "$container" >/dev/null
+            until [ "$(docker inspect --format '{{.State.Health.Status}}' "$container")" = healthy ]; do sleep 0.3; done
+        done
+    done
+}
+
+scale() {
+    up --scale projects=3 --scale media=2
+    docker compose ps --format '{{.Service}}' | sort | uniq -c
+    story
+    echo "killed one after the other, 20 requests/s:"
+    under_load 60 20 kill_one_of_each
+    echo "restarted one after the other, two of each, 200 requests/s:"
+    up $(for name in services/*/; do echo "--scale $(basename "$name")=2"; done)
+    under_load 240 200 restart_each
+}
+
 case ${1:-} in
-    images | programs | up | play | down) "$@" ;;
-    *) fail "images, programs, up, play or down" ;;
+    images | programs | up | play | scale | down) "$@" ;;
+    *) fail "images, programs, up, play, scale or down" ;;
 esac

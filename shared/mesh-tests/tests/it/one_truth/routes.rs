@@ -78,17 +78,18 @@ fn traefik() -> String {
 
 fn chart() -> String {
     let mut text = format!(
-        "{NOTE}# More particular ones first. `patterns` are paths of which a segment may be anything.\npatterns:\n"
+        "{NOTE}# More particular ones first: `patterns` are prefixes of which a segment may be anything.\npatterns:\n"
     );
     let line = |service: &str, path: &str| format!("  - {{service: {service}, path: {}}}\n", quoted(path));
+    let below = |prefix: &str| format!("{}(/|$)", pattern(prefix));
     let named = TABLE.iter().filter(|route| route.prefix != "/");
     let (patterns, prefixes): (Vec<_>, Vec<_>) = named.partition(|route| route.prefix.contains("{id}"));
     for route in patterns {
-        text.push_str(&line(route.service, &format!("{}(/|$)", pattern(route.prefix))));
+        text.push_str(&line(route.service, &below(route.prefix)));
     }
     text.push_str("prefixes:\n");
     for route in prefixes {
-        text.push_str(&line(route.service, route.prefix));
+        text.push_str(&line(route.service, &below(route.prefix)));
     }
     text + "clearml:\n" + &line(clearml(), CLEARML) + "rest:\n" + &line(REST, "/")
 }
@@ -129,6 +130,7 @@ fn samples() -> Vec<String> {
         "/1auth.login",
         "/v2.23/auth/login",
         "/files/a.png/b.png",
+        "/api/tasks.get_all",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -180,12 +182,11 @@ fn the_ingress_leads_where_the_table_leads() {
         .iter()
         .map(|rank| {
             let routes = file[*rank].as_sequence().unwrap().iter();
-            let regex = |path: &str| match *rank {
-                "prefixes" => format!("^{}(/|$)", regex::escape(path)),
-                _ => format!("^{path}"),
-            };
             routes
-                .map(|route| (Regex::new(&regex(&text(&route["path"]))).unwrap(), text(&route["service"])))
+                .map(|route| {
+                    let regex = Regex::new(&format!("^{}", text(&route["path"]))).unwrap();
+                    (regex, text(&route["service"]))
+                })
                 .collect()
         })
         .collect();
