@@ -204,7 +204,9 @@ scale() {
     echo "killed one after the other, 20 requests/s:"
     under_load 60 20 kill_one_of_each
     echo "restarted one after the other, two of each, 200 requests/s:"
-    up $(for name in services/*/; do echo "--scale $(basename "$name")=2"; done)
+    local name two=()
+    for name in services/*/; do two+=(--scale "$(basename "$name")=2"); done
+    up "${two[@]}"
     under_load 240 200 restart_each
 }
 
