@@ -9,6 +9,8 @@ run=${BROKER_RUN_DIR:-"$here/.run"}
 port=${BROKER_PORT:-19092}
 controller_port=${BROKER_CONTROLLER_PORT:-$((port + 1))}
 extra=${BROKER_EXTRA_PROPERTIES:-}
+scram_port=${BROKER_SCRAM_PORT:-}
+scram_password=${BROKER_SCRAM_PASSWORD:-annomesh-annomesh}
 
 start_limit_seconds=60
 stop_limit_seconds=12
@@ -116,6 +118,16 @@ share.coordinator.threads=1
 log.cleaner.threads=1
 log.cleaner.dedupe.buffer.size=2097152
 PROPERTIES
+    if [ -n "$scram_port" ]; then
+        cat >>"$run/server.properties" <<PROPERTIES
+# The last line of a name counts.
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port,SCRAM://127.0.0.1:$scram_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SCRAM://127.0.0.1:$scram_port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SCRAM:SASL_PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.scram.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+PROPERTIES
+    fi
     if [ -n "$extra" ]; then
         [ -r "$extra" ] || fail "BROKER_EXTRA_PROPERTIES names $extra, which cannot be read"
         # The last line of a name counts.
@@ -126,11 +138,12 @@ PROPERTIES
 
 format() {
     if [ -f "$run/data/meta.properties" ]; then return; fi
-    local id
+    local id scram=()
+    if [ -n "$scram_port" ]; then scram=(--add-scram "SCRAM-SHA-512=[name=annomesh,password=$scram_password]"); fi
     # 16 random bytes as Kafka writes them; the first letter is fixed, because a leading `-` would be an option.
     id="A$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)"
     "$java" -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -cp "$libs/*" \
-        kafka.tools.StorageTool format --cluster-id "$id" --config "$run/server.properties" \
+        kafka.tools.StorageTool format --cluster-id "$id" --config "$run/server.properties" ${scram[@]+"${scram[@]}"} \
         >"$run/format.log" 2>&1 || fail "the data folder could not be formatted:$(printf '\n'; tail -n 15 "$run/format.log")"
 }
 
@@ -148,7 +161,7 @@ start() {
     fi
     find_java
     fetch
-    for taken in "$port" "$controller_port"; do
+    for taken in "$port" "$controller_port" $scram_port; do
         if listens "$taken"; then fail "port $taken is in use: set BROKER_PORT and BROKER_CONTROLLER_PORT"; fi
     done
     write_properties

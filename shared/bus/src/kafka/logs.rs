@@ -13,6 +13,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 /// How often one sort of message is let through.
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// Part of what the client library says when the brokers do not take who we are.
+const REFUSED: &str = "SASL authentication error";
+
 /// The context of a client that has nothing else to hear.
 pub(super) struct Logs;
 
@@ -39,7 +42,9 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             | RDKafkaLogLevel::Warning
     );
     // Commits are for Kafka's tools only, and fail in every rebalance.
-    if loud && facility != "COMMITFAIL" && is_due(facility) {
+    if loud && message.contains(REFUSED) {
+        refused(message);
+    } else if loud && facility != "COMMITFAIL" && is_due(facility) {
         tracing::warn!(kafka.facility = facility, "librdkafka: {message}");
     } else {
         tracing::debug!(kafka.facility = facility, "librdkafka: {message}");
@@ -49,17 +54,22 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// Logs an error that the client library deals with itself.
 pub(super) fn trouble(error: &KafkaError, reason: &str) {
     let code = error.rdkafka_error_code();
-    let sort = code.map_or_else(|| error.to_string(), |code| format!("{code:?}"));
-    if !is_due(&sort) {
+    if let Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) = code {
+        refused(reason);
         return;
     }
-    if let Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) = code {
+    let sort = code.map_or_else(|| error.to_string(), |code| format!("{code:?}"));
+    if is_due(&sort) {
+        tracing::warn!(error = %error, "Kafka reports trouble; waiting for it to pass: {reason}");
+    }
+}
+
+/// Waiting does not help here: says what to change.
+fn refused(reason: &str) {
+    if is_due(REFUSED) {
         tracing::error!(
-            error = %error,
             "Kafka does not let us in; set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to what it knows: {reason}"
         );
-    } else {
-        tracing::warn!(error = %error, "Kafka reports trouble; waiting for it to pass: {reason}");
     }
 }
 

@@ -21,6 +21,9 @@ static BROKER: OnceLock<Option<Node>> = OnceLock::new();
 /// The machine is small, and one test stops the broker.
 static TURN: Mutex<()> = Mutex::const_new(());
 
+/// What clients of the port with SCRAM have to know.
+pub const SCRAM_PASSWORD: &str = "a-password-of-tests";
+
 struct Node {
     brokers: String,
     /// Where it runs, if it is ours to stop.
@@ -44,6 +47,8 @@ impl Own {
             .env("BROKER_RUN_DIR", &self.run)
             .env("BROKER_PORT", &self.ports[0])
             .env("BROKER_CONTROLLER_PORT", &self.ports[1])
+            .env("BROKER_SCRAM_PORT", &self.ports[2])
+            .env("BROKER_SCRAM_PASSWORD", SCRAM_PASSWORD)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .status();
@@ -86,8 +91,8 @@ fn find() -> Option<Node> {
         return None;
     }
     let run = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{}", std::process::id()));
-    // Two free ports; nobody else takes them in the second that it takes.
-    let listeners: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    // Free ports; nobody else takes them in the second that it takes.
+    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port().to_string();
     let ports: Vec<String> = listeners.iter().map(port).collect();
     drop(listeners);
@@ -113,6 +118,21 @@ fn find() -> Option<Node> {
 impl Broker {
     pub fn settings(&self) -> Settings {
         Settings::new(self.node.brokers.clone())
+    }
+
+    /// The same broker, for clients that prove by SCRAM who they are; `None`, after saying so, when it is not ours.
+    #[cfg(feature = "kafka-tls")]
+    pub fn scram(&self, password: &str) -> Option<Settings> {
+        let Some(own) = &self.node.own else {
+            skipped("the broker of KAFKA_BROKERS may not know SCRAM");
+            return None;
+        };
+        let mut settings = Settings::new(format!("127.0.0.1:{}", own.ports[2]));
+        settings.security.protocol = Some("sasl_plaintext".into());
+        settings.security.mechanism = Some("SCRAM-SHA-512".into());
+        settings.security.username = Some("annomesh".into());
+        settings.security.password = Some(password.into());
+        Some(settings)
     }
 
     pub fn config(&self) -> ClientConfig {

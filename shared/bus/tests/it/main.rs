@@ -9,6 +9,8 @@ mod kafka_crash;
 mod kafka_faults;
 mod kafka_foreign;
 mod kafka_publisher;
+#[cfg(feature = "kafka-tls")]
+mod kafka_scram;
 mod kafka_world;
 mod log_source;
 mod logged;
