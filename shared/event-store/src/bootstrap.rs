@@ -3,6 +3,10 @@
 //! Two group roles carry the rights, `annomesh_runtime` and `annomesh_kernel`; each service has three logins
 //! of its own, `<service>_owner`, `_runtime` and `_kernel`, and only those may connect to its database.
 
+use std::collections::HashSet;
+
+use diesel::migration::{MigrationSource, MigrationVersion};
+use diesel::pg::Pg;
 use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use url::Url;
@@ -127,7 +131,7 @@ async fn create_role(admin: &mut AsyncPgConnection, name: &str, login: &str) -> 
 /// Must run on a multi-threaded runtime.
 ///
 /// # Errors
-/// When a migration fails, with its name.
+/// When a migration fails, with its name, or when a newer program than this one has migrated the database.
 pub async fn migrate(
     urls: &DatabaseUrls,
     own: Vec<EmbeddedMigrations>,
@@ -137,7 +141,9 @@ pub async fn migrate(
     connection.batch_execute(UNHURRIED).await?;
     connection.batch_execute("SELECT pg_advisory_lock(hashtext('annomesh_migrate'))").await?;
     let mut harness = AsyncMigrationHarness::new(connection);
-    for migrations in std::iter::once(MIGRATIONS).chain(own) {
+    let all: Vec<EmbeddedMigrations> = std::iter::once(MIGRATIONS).chain(own).collect();
+    refuse_newer(&mut harness, &all)?;
+    for migrations in all {
         harness
             .run_pending_migrations(migrations)
             .map_err(|why| StoreError::Unavailable(format!("a migration failed: {why}")))?;
@@ -152,6 +158,29 @@ pub async fn migrate(
             .await?;
     }
     Ok(())
+}
+
+/// Who does not know the newest tables would write what they no longer take, or leave out what they want.
+fn refuse_newer(
+    harness: &mut impl MigrationHarness<Pg>,
+    known: &[EmbeddedMigrations],
+) -> Result<(), StoreError> {
+    let unreadable = |why: Box<dyn std::error::Error + Send + Sync>| {
+        StoreError::Unavailable(format!("the migrations cannot be read: {why}"))
+    };
+    let mut versions: HashSet<MigrationVersion<'static>> = HashSet::new();
+    for source in known {
+        let migrations = MigrationSource::<Pg>::migrations(source).map_err(unreadable)?;
+        versions.extend(migrations.iter().map(|migration| migration.name().version().as_owned()));
+    }
+    let applied = harness.applied_migrations().map_err(unreadable)?;
+    match applied.into_iter().find(|version| !versions.contains(version)) {
+        Some(version) => Err(StoreError::Unavailable(format!(
+            "the database has the migration {version}, which this program is too old to know: run a newer one, or \
+             let DATABASE_URL name another server"
+        ))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,13 @@ async fn an_admin_who_is_no_superuser_makes_a_database_that_a_store_starts_on() 
         WHERE name = 'default_toast_compression'";
     let packing = &rows(&mut inside, packing).await[0];
     assert!(packing["setting"] == "lz4" || packing["able"] == false, "{packing:?}");
+    inside
+        .batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')")
+        .await
+        .unwrap();
+    let urls = urls(&url, &database, &service, password).unwrap();
+    let newer = migrate(&urls, vec![], &[]).await.unwrap_err().to_string();
+    assert!(newer.contains("20990101000000") && newer.contains("DATABASE_URL"), "{newer}");
     drop(inside);
     admin.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await.unwrap();
     let roles =
