@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use service_kit::entitlements::reservations::ReservationAnswer;
 use test_kit::{Client, TestMesh, eventually, fake};
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub async fn mesh() -> TestMesh {
     let names = ["identity", "projects", "media", "webhooks"];

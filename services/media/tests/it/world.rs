@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use service_kit::Service;
 use test_kit::{TestMesh, eventually, fake, servers};
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Owns every task unless a test says otherwise.
 pub const OWNER: &str = "7.worker";
 /// Of the other tenant, and its admin.

@@ -13,7 +13,7 @@ use contracts::media::{TaskData, TaskDataPrepared, TaskDataSubmitted};
 use serde_json::{Value, json};
 use test_kit::{Client, TestMesh, eventually, fake};
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Projects among fakes.
 pub struct World {

@@ -12,7 +12,7 @@ use test_kit::{Client, Receiver, eventually};
 
 use crate::support::{mesh, unique};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 const SECRET: &str = "a secret between two";
 
 fn signed(body: &[u8]) -> Vec<u8> {

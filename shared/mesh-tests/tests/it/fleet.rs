@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::support::{annomesh, ports, unique};
 
 /// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Every service of the mesh, and the front door.
 pub const NAMES: [&str; 7] = ["identity", "projects", "media", "billing", "webhooks", "analytics", "gateway"];
 const PASSWORD: &str = "correct horse battery";

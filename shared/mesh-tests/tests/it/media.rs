@@ -11,7 +11,7 @@ use test_kit::{TestMesh, eventually};
 use crate::sender::{FORM, JSON, Sender, begin, data, form};
 use crate::support::{mesh, unique};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn picture(format: ImageFormat, number: u8) -> Vec<u8> {
     let pixel = |x: u32, y: u32| image::Rgb([(x * 3) as u8 ^ number, (y * 5) as u8, (x * y) as u8]);

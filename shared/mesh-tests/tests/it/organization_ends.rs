@@ -10,7 +10,7 @@ use test_kit::{Client, eventually};
 
 use crate::support::{mesh, unique};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Each is another chance for the two consumers, the deletion and the creations to meet in another order.
 const ROUNDS: usize = 25;
 

@@ -8,7 +8,7 @@ use test_kit::{Client, eventually};
 
 use crate::support::{mesh, unique};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_deletion_is_answered_as_the_first() {

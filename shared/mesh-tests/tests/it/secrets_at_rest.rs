@@ -14,7 +14,7 @@ use test_kit::{Client, Receiver, TestMesh, eventually};
 
 use crate::support::{mesh, unique};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(diesel::QueryableByName)]
 struct Name {

@@ -10,7 +10,7 @@ use test_kit::{Client, eventually};
 
 use crate::support::{mesh, services, unique};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many events about a project analytics holds, and whether their versions are contiguous from 1.
 async fn stored_versions(client: &Client, id: i64) -> Vec<i64> {
