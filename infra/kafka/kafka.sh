@@ -169,7 +169,7 @@ start() {
     : >"$run/server.log"
     # No terminal and none of our files, so that nobody who reads our output waits for the node. A small heap
     # and only the quick compiler: it starts fast rather than running fast, which is what tests want.
-    nohup "$java" -Xms96m -Xmx192m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData \
+    nohup "$java" -Xms96m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData \
         -XX:MaxDirectMemorySize=64m -Dannomesh.kafka.log="$run/server.log" \
         -Dlog4j2.configurationFile="$here/log4j2.properties" \
         -cp "$libs/*" kafka.Kafka "$run/server.properties" </dev/null >"$run/console.log" 2>&1 7>&- 8>&- &
