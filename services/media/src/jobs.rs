@@ -219,15 +219,17 @@ async fn work(kit: Kit, kind: Kind) {
 /// tenant so many that nobody else's could begin. Returns how long to wait for the next.
 async fn start(kit: &Kit, kind: Kind, running: &mut Running) -> Result<Duration, StoreError> {
     let share = kind.at_once - 1;
-    for least in [1, share] {
-        while running.tasks.len() < kind.at_once {
-            let passed_over = running.tenants_with(least);
-            let Some(job) = jobs::claim(&kit.store, kind.name, 1, CLAIM, &passed_over).await?.pop() else {
-                break;
-            };
-            let span = tracing::info_span!("job", otel.name = kind.name, subject = job.subject_id);
-            telemetry::continue_trace(&span, job.traceparent.as_deref());
-            running.spawn(job.tenant(), attempt(kit.clone(), kind, job).instrument(span));
+    let mut least = 1;
+    while running.tasks.len() < kind.at_once {
+        let passed_over = running.tenants_with(least);
+        match jobs::claim(&kit.store, kind.name, 1, CLAIM, &passed_over).await?.pop() {
+            Some(job) => {
+                let span = tracing::info_span!("job", otel.name = kind.name, subject = job.subject_id);
+                telemetry::continue_trace(&span, job.traceparent.as_deref());
+                running.spawn(job.tenant(), attempt(kit.clone(), kind, job).instrument(span));
+            }
+            None if least < share && !passed_over.is_empty() => least = share,
+            None => break,
         }
     }
     if !running.tenants_with(share).is_empty() {

@@ -52,24 +52,27 @@ fn write_one(new: &New) -> std::io::Result<()> {
     let written = std::fs::File::create_new(temporary)
         .and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)))
         .and_then(|()| name(target, temporary, move_to_free));
-    match (written, std::fs::remove_file(temporary)) {
+    match written {
         // It was moved.
-        (Ok(()), Err(error)) if error.kind() == ErrorKind::NotFound => Ok(()),
-        (Ok(()), removed) => removed,
-        // What went wrong first counts; when the file could not even be made, there is none to remove.
-        (Err(error), _) => Err(error),
+        Ok(true) => Ok(()),
+        Ok(false) => std::fs::remove_file(temporary),
+        Err(error) => {
+            // What went wrong first counts; when the file could not even be made, there is none to remove.
+            let _ = std::fs::remove_file(temporary);
+            Err(error)
+        }
     }
 }
 
 /// Gives a finished file its name, unless something has that name. It may not outlive a power cut yet.
 pub async fn adopt(target: PathBuf, file: PathBuf) -> Result<(), StorageError> {
-    aside(move || name(&target, &file, |file, target| std::fs::hard_link(file, target)))
+    aside(move || name(&target, &file, |file, target| std::fs::hard_link(file, target)).map(drop))
         .await
         .map_err(StorageError::from)
 }
 
-/// `give` gives a name that is free.
-fn name(target: &Path, file: &Path, give: fn(&Path, &Path) -> std::io::Result<()>) -> std::io::Result<()> {
+/// Lets `give` give a file its name if that is free; returns whether it did.
+fn name(target: &Path, file: &Path, give: fn(&Path, &Path) -> std::io::Result<()>) -> std::io::Result<bool> {
     let mut given = give(file, target);
     if given.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         target.parent().map_or(Ok(()), std::fs::create_dir_all)?;
@@ -77,16 +80,16 @@ fn name(target: &Path, file: &Path, give: fn(&Path, &Path) -> std::io::Result<()
     }
     match given {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        given => return given,
+        given => return given.map(|()| true),
     }
     // What has this name has these bytes, unless the power was cut before it was settled.
     if same_bytes(file, target)? {
-        return Ok(());
+        return Ok(false);
     }
     tracing::warn!(file = %target.display(), "a damaged file is replaced");
     let beside = target.with_extension(event_store::new_id().simple().to_string());
     std::fs::hard_link(file, &beside)?;
-    std::fs::rename(&beside, target)
+    std::fs::rename(&beside, target).map(|()| false)
 }
 
 /// One change of two folders, instead of a link, and then one less.
@@ -95,14 +98,19 @@ fn move_to_free(file: &Path, target: &Path) -> std::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, file, CWD, target, RenameFlags::NOREPLACE) {
         // Not every file system knows it.
-        Err(rustix::io::Errno::INVAL) => std::fs::hard_link(file, target),
+        Err(rustix::io::Errno::INVAL) => link_and_remove(file, target),
         moved => Ok(moved?),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn move_to_free(file: &Path, target: &Path) -> std::io::Result<()> {
-    std::fs::hard_link(file, target)
+    link_and_remove(file, target)
+}
+
+fn link_and_remove(file: &Path, target: &Path) -> std::io::Result<()> {
+    std::fs::hard_link(file, target)?;
+    std::fs::remove_file(file)
 }
 
 fn same_bytes(one: &Path, other: &Path) -> std::io::Result<bool> {

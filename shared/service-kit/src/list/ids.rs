@@ -43,10 +43,13 @@ impl ListQuery {
             Ok::<_, Refusal>((rows.into_iter().map(|row| row.id).collect::<Vec<_>>(), count))
         };
         // Where a page with a number begins is known without the count.
-        if let Some(guess) = self.guess()
-            && let (found, Some(count)) = ids(tx, &guess).await?
-        {
-            return Ok((found, self.window(count)?));
+        if let Some(guess) = self.guess() {
+            match ids(tx, &guess).await? {
+                (found, Some(count)) => return Ok((found, self.window(count)?)),
+                // Nothing at the beginning is nothing at all.
+                (found, None) if guess.is_first() => return Ok((found, self.window(0)?)),
+                (_, None) => {}
+            }
         }
         let mut sql = Sql::composed("SELECT count(*) AS count");
         conditions(&mut sql);

@@ -75,6 +75,10 @@ impl Window {
         Ok(Self { count, number, pages, size: size.0 })
     }
 
+    pub(super) fn is_first(&self) -> bool {
+        self.number == 1
+    }
+
     /// How many rows the whole list has.
     pub fn count(&self) -> i64 {
         self.count
