@@ -2,42 +2,75 @@
 //!
 //! actix waits for requests too, but looks only once a second whether they are over, and those who wait for
 //! news here would wait on. So it is told to stop when the last answer has left.
+//!
+//! Nor does it let go of its listener before that: who came meanwhile would be let into the kernel's queue, and
+//! broken off in the end. Here whoever comes too late is refused at once, and goes to another replica.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use bytes::Bytes;
+use socket2::Socket;
 use tokio::sync::watch;
 
-/// Counts the requests that are inside a server.
+/// How long connections may take that are half through the door when it closes.
+const HALF_THROUGH: Duration = Duration::from_millis(100);
+
+/// How long a connection that has asked for nothing yet is waited for. Browsers open some that never will.
+const UNDECIDED: Duration = Duration::from_millis(500);
+
+/// Counts who is inside a server.
 #[derive(Clone, Default)]
 pub(crate) struct Door {
-    inside: Arc<watch::Sender<usize>>,
+    inside: Count,
+    /// Connections without a request so far.
+    newcomers: Count,
     closing: Arc<watch::Sender<bool>>,
 }
 
-/// A request from its arrival until the last byte of its answer is written, or it is broken off.
-struct Guest {
-    inside: Arc<watch::Sender<usize>>,
-}
+#[derive(Clone, Default)]
+struct Count(Arc<watch::Sender<usize>>);
 
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.inside.send_modify(|count| *count -= 1);
+/// One that is counted until it is dropped.
+struct Counted(Count);
+
+impl Count {
+    fn one(&self) -> Counted {
+        self.0.send_modify(|count| *count += 1);
+        Counted(self.clone())
+    }
+
+    /// Waits until none is left; when the time is over, says how many are.
+    async fn none(&self, patience: Duration) -> Result<(), usize> {
+        let mut count = self.0.subscribe();
+        match tokio::time::timeout(patience, count.wait_for(|count| *count == 0)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(*self.0.borrow()),
+        }
     }
 }
 
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// In the data of a connection until its first request comes.
+struct Newcomer(Cell<Option<Counted>>);
+
 impl Door {
-    fn enter(&self) -> Guest {
-        self.inside.send_modify(|count| *count += 1);
-        Guest { inside: self.inside.clone() }
+    /// Notes a new connection, in its data.
+    pub fn arrives(&self, connection: &mut Extensions) {
+        connection.insert(Newcomer(Cell::new(Some(self.newcomers.one()))));
     }
 
     /// Completes when the door closes: whoever only waits for news goes home then.
@@ -47,15 +80,44 @@ impl Door {
     }
 
     /// Lets nobody in any more, waits at most `patience` until everybody is gone, and stops the server.
-    pub async fn close(&self, server: &ServerHandle, patience: Duration) {
+    /// `listener` is the server's own.
+    pub async fn close(&self, server: &ServerHandle, listener: &Socket, patience: Duration) {
+        if let Err(error) = hold_off(listener) {
+            tracing::warn!(%error, "the listener cannot hold off: a connection may be broken off");
+        }
+        tokio::time::sleep(HALF_THROUGH).await;
         server.pause().await;
+        if let Err(error) = listener.shutdown(std::net::Shutdown::Read) {
+            tracing::warn!(%error, "the listener cannot be shut: connections may be broken off");
+        }
         self.closing.send_replace(true);
-        let mut inside = self.inside.subscribe();
-        if tokio::time::timeout(patience, inside.wait_for(|count| *count == 0)).await.is_err() {
-            tracing::warn!("{} requests took longer than the stop could wait", *self.inside.borrow());
+        // They are few, and have nothing to lose who still ask for nothing.
+        let _ = self.newcomers.none(UNDECIDED).await;
+        if let Err(left) = self.inside.none(patience).await {
+            tracing::warn!("{left} requests took longer than the stop could wait");
         }
         server.stop(true).await;
     }
+}
+
+/// Makes a listener deaf to new connections, while those that it has answered already still come through: their
+/// number then ends, and none is in its queue when it is shut. A connection that was not heard is asked for once
+/// more after a second (RFC 6298 §2), and is refused then.
+#[cfg(target_os = "linux")]
+fn hold_off(listener: &Socket) -> std::io::Result<()> {
+    use socket2::SockFilter;
+    // Classic BPF over the TCP header: byte 13 holds the flags, and a listener gets SYN from newcomers only.
+    listener.attach_filter(&[
+        SockFilter::new(0x30, 0, 0, 13),       // ldb [13]
+        SockFilter::new(0x45, 0, 1, 0x02),     // jset #SYN
+        SockFilter::new(0x06, 0, 0, 0),        // ret #0: dropped
+        SockFilter::new(0x06, 0, 0, u32::MAX), // ret #-1: kept
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hold_off(_: &Socket) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// The middleware around everything else of a server; finds the door in the app's data.
@@ -64,7 +126,10 @@ pub(crate) async fn attend(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let door = request.app_data::<web::Data<Door>>().map(|door| door.get_ref().clone());
-    let guest = door.as_ref().map(Door::enter);
+    let guest = door.as_ref().map(|door| door.inside.one());
+    if let Some(newcomer) = request.conn_data::<Newcomer>() {
+        newcomer.0.take();
+    }
     let mut response = next.call(request).await?.map_into_boxed_body();
     if door.is_some_and(|door| *door.closing.borrow()) {
         // The connection is not kept for another request, which nobody would answer.
@@ -73,11 +138,11 @@ pub(crate) async fn attend(
     Ok(response.map_body(|_, body| BoxBody::new(Accompanied { body, guest })))
 }
 
-/// A body that says when it has been written.
+/// A body that counts as inside until it has been written.
 struct Accompanied {
     body: BoxBody,
     #[expect(dead_code, reason = "leaves when the body is dropped")]
-    guest: Option<Guest>,
+    guest: Option<Counted>,
 }
 
 impl MessageBody for Accompanied {

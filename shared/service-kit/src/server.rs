@@ -3,15 +3,17 @@
 //! The mesh port also serves each service's front-door endpoints, under `/<service>/front`: that is where a
 //! gateway in a process of its own sends what belongs to the service.
 
+use std::any::Any;
 use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{HttpServiceFactory, ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, HttpServiceFactory, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Guard, fn_guard};
 use actix_web::http::Uri;
 use actix_web::middleware::{Next, NormalizePath, from_fn};
 use actix_web::{App, Error, HttpMessage, HttpServer, web};
+use socket2::Socket;
 use utoipa_actix_web::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -30,6 +32,7 @@ const STRAGGLERS_S: u64 = 1;
 /// A server that runs.
 pub(crate) struct Serving {
     handle: ServerHandle,
+    listener: Socket,
     door: Door,
     stop: Duration,
 }
@@ -37,7 +40,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// Takes no new requests, lets the present ones finish, and ends.
     pub(crate) async fn stop(&self) {
-        self.door.close(&self.handle, self.stop).await;
+        self.door.close(&self.handle, &self.listener, self.stop).await;
     }
 }
 
@@ -57,6 +60,7 @@ pub(crate) struct Face {
 pub(crate) fn serve(all: &[Face], front: TcpListener, back: TcpListener) -> anyhow::Result<[Serving; 2]> {
     let (front_faces, back_faces) = (all.to_vec(), all.to_vec());
     let (front_door, back_door) = (Door::default(), Door::default());
+    let (front_listener, back_listener) = (front.try_clone()?, back.try_clone()?);
     let (front_data, back_data) = (web::Data::new(front_door.clone()), web::Data::new(back_door.clone()));
     let heads = web::Data::new(Heads {
         here: all.iter().map(|face| (face.node.service, face.documented.clone())).collect(),
@@ -86,6 +90,7 @@ pub(crate) fn serve(all: &[Face], front: TcpListener, back: TcpListener) -> anyh
         }
         app
     })
+    .on_connect(arrives(&front_door))
     .listen(front)?
     .workers(2)
     .shutdown_timeout(STRAGGLERS_S)
@@ -111,20 +116,32 @@ pub(crate) fn serve(all: &[Face], front: TcpListener, back: TcpListener) -> anyh
         }
         app
     })
+    .on_connect(arrives(&back_door))
     .listen(back)?
     .workers(2)
     .shutdown_timeout(STRAGGLERS_S)
     .disable_signals()
     .run();
     let serving = [
-        Serving { handle: front.handle(), door: front_door, stop: FRONT_STOP },
-        Serving { handle: back.handle(), door: back_door, stop: BACK_STOP },
+        Serving {
+            handle: front.handle(),
+            listener: front_listener.into(),
+            door: front_door,
+            stop: FRONT_STOP,
+        },
+        Serving { handle: back.handle(), listener: back_listener.into(), door: back_door, stop: BACK_STOP },
     ];
     for server in [front, back] {
         #[expect(clippy::disallowed_methods, reason = "a server ends through its handle, not through Tasks")]
         tokio::spawn(server);
     }
     Ok(serving)
+}
+
+/// Tells a door of each new connection.
+fn arrives(door: &Door) -> impl Fn(&dyn Any, &mut Extensions) + Send + Clone + 'static {
+    let door = door.clone();
+    move |_, connection| door.arrives(connection)
 }
 
 /// A service's front-door endpoints.

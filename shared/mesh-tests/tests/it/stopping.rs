@@ -13,6 +13,9 @@ use crate::support::{services, unique};
 /// What a stop may take: less than the second after which actix looks again whether somebody is inside.
 const QUICK: Duration = Duration::from_millis(900);
 
+/// What only a hang exceeds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A mesh whose stop has no group of consumers to leave.
 async fn without_kafka() -> TestMesh {
     TestMesh::start_with(services(), vec![]).await
@@ -101,4 +104,43 @@ async fn a_request_that_is_inside_gets_its_answer_and_no_other_comes_in() {
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(serde_json::from_str::<Value>(body).unwrap()["id"].is_i64());
     tokio::time::timeout(Duration::from_secs(30), stop).await.unwrap().unwrap();
+}
+
+/// One request on a connection of its own: `None` when it was refused at the door.
+async fn served(address: SocketAddr) -> Option<std::io::Result<String>> {
+    let mut connection = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET /api/server/about HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let mut answer = String::new();
+    let talk = async {
+        connection.write_all(request.as_bytes()).await?;
+        connection.read_to_string(&mut answer).await
+    };
+    Some(talk.await.map(|_| answer))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_while_the_door_closes_is_served_or_refused() {
+    for _ in 0..5 {
+        let mesh = without_kafka().await;
+        let address = mesh.running.config.http_address;
+        #[expect(clippy::disallowed_methods, reason = "visitors who come while the mesh stops")]
+        let visitors: Vec<_> = (0..8)
+            .map(|_| {
+                tokio::spawn(async move {
+                    let mut answers = 0;
+                    while let Some(answer) = served(address).await {
+                        let answer = answer.expect("broken off");
+                        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                        answers += 1;
+                    }
+                    answers
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::timeout(PATIENCE, mesh.running.stop()).await.expect("a stop that ends");
+        for visitor in visitors {
+            assert!(visitor.await.unwrap() > 0, "nobody was served before the stop");
+        }
+    }
 }
