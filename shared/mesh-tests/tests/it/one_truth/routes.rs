@@ -70,8 +70,11 @@ fn traefik() -> String {
         writeln!(text, "          - url: http://{name}:{}", PORTS[0]).unwrap();
     }
     text.push_str(
-        "  serversTransports:\n    # A connection for each request: the name is looked up anew, so replicas share \
-         the work, and none is kept to one that stops.\n    mesh:\n      maxIdleConnsPerHost: -1\n",
+        "  middlewares:\n    # A service that restarts is waited for, about 15 s: a request of which nothing has been \
+         sent yet is sent again.\n    patience:\n      retry:\n        attempts: 40\n        initialInterval: 250ms\n  \
+         serversTransports:\n    # A connection for each request: the name is looked up anew, so replicas share \
+         the work, and none is kept to one that stops.\n    mesh:\n      maxIdleConnsPerHost: -1\n      \
+         forwardingTimeouts:\n        dialTimeout: 3s\n",
     );
     text
 }
