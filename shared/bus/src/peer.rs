@@ -1,13 +1,17 @@
 //! Another service's mesh port, as far as events are concerned.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contracts::TenantId;
 use event_store::inbox::Place;
 use event_store::log::{LogFilter, LogPage};
 use serde::Deserialize;
 use uuid::Uuid;
+
+/// How long a peer may take to restart before a call to it fails, and after which time it is looked for again.
+const RESTART: Duration = Duration::from_secs(3);
+const RECONNECT: Duration = Duration::from_millis(100);
 
 /// Makes the credential for a call to a service, fresh each time because it is short-lived.
 pub type Credential = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -38,6 +42,12 @@ pub struct StreamHead {
     pub contract_version: i64,
 }
 
+/// Whether a failed call may be made again: nothing of it has arrived, or it changes nothing and its connection was
+/// closed under it.
+fn may_repeat(request: &reqwest::Request, error: &reqwest::Error) -> bool {
+    error.is_connect() || (request.method().is_safe() && error.is_request() && !error.is_timeout())
+}
+
 impl Peer {
     pub fn new(service: &str, base: &str, http: reqwest::Client, credential: Credential) -> Self {
         Self { service: service.to_owned(), base: base.trim_end_matches('/').to_owned(), http, credential }
@@ -65,10 +75,25 @@ impl Peer {
         self.http.request(method, url).timeout(Duration::from_secs(24 * 3600))
     }
 
-    /// Sends a request; anything but success is an error.
+    /// Sends a request; anything but success is an error. A peer that restarts is waited for, as long as nothing
+    /// can come of that twice.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, PeerError> {
         let unreachable = |source| PeerError::Unreachable { service: self.service.clone(), source };
-        let response = request.send().await.map_err(unreachable)?;
+        let (client, request) = request.build_split();
+        let request = request.map_err(unreachable)?;
+        let deadline = Instant::now() + RESTART;
+        let response = loop {
+            let Some(attempt) = request.try_clone() else {
+                break client.execute(request).await;
+            };
+            match client.execute(attempt).await {
+                Err(error) if may_repeat(&request, &error) && Instant::now() < deadline => {
+                    tokio::time::sleep(RECONNECT).await;
+                }
+                outcome => break outcome,
+            }
+        };
+        let response = response.map_err(unreachable)?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -100,19 +100,20 @@ impl Door {
     }
 }
 
-/// Makes a listener deaf to new connections, while those that it has answered already still come through: their
-/// number then ends, and none is in its queue when it is shut. A connection that was not heard is asked for once
-/// more after a second (RFC 6298 §2), and is refused then.
+/// Makes a listener refuse new connections, while those that it has answered already still come through: their
+/// number then ends, and none is in its queue when it is shut. It is bound to a network device by which nobody comes
+/// (`SO_BINDTODEVICE`, socket(7)): only the machine itself still gets in, when the listener is for others too.
 #[cfg(target_os = "linux")]
 fn hold_off(listener: &Socket) -> std::io::Result<()> {
-    use socket2::SockFilter;
-    // Classic BPF over the TCP header: byte 13 holds the flags, and a listener gets SYN from newcomers only.
-    listener.attach_filter(&[
-        SockFilter::new(0x30, 0, 0, 13),       // ldb [13]
-        SockFilter::new(0x45, 0, 1, 0x02),     // jset #SYN
-        SockFilter::new(0x06, 0, 0, 0),        // ret #0: dropped
-        SockFilter::new(0x06, 0, 0, u32::MAX), // ret #-1: kept
-    ])
+    const LOOPBACK: &str = "lo";
+    let local = listener.local_addr()?.as_socket();
+    if !local.is_some_and(|address| address.ip().is_loopback()) {
+        return listener.bind_device(Some(LOOPBACK.as_bytes()));
+    }
+    let devices = std::fs::read_dir("/sys/class/net")?;
+    let other = devices.filter_map(|device| Some(device.ok()?.file_name())).find(|name| name != LOOPBACK);
+    // A machine without a network has no other, and nobody on it is worth more trouble.
+    other.map_or(Ok(()), |name| listener.bind_device(Some(name.as_encoded_bytes())))
 }
 
 #[cfg(not(target_os = "linux"))]

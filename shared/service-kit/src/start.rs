@@ -198,10 +198,24 @@ pub async fn start(
             tasks.start(format!("{}: {name}", kit.service), work(kit.clone()));
         }
     }
+    futures::future::try_join_all(kits.iter().map(topic)).await?;
     for node in &nodes {
         node.ready.store(true, Ordering::Relaxed);
     }
     Ok(Running { config, kits, nodes, tasks, front, back })
+}
+
+/// Makes sure that a service may publish where it is going to. A broker that is away is waited for by the publisher.
+async fn topic(kit: &Kit) -> anyhow::Result<()> {
+    let Some(settings) = &kit.config.kafka else { return Ok(()) };
+    match bus::kafka::admin::ensure_topic(settings, kit.service).await {
+        Err(error) if error.is_lasting() => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(error = event_store::chain(&error), "{} starts without Kafka", kit.service);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// The mesh's HTTP clients. A connection dies with the thread that opened it, and the servers' threads end

@@ -6,7 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::logs::Logs;
+use super::logs::Asking;
 use super::{Settings, SettingsError};
 
 /// How long one question to the cluster may take.
@@ -15,10 +15,15 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 /// Why a topic cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
-    #[error("the topic {topic} has {found} partitions, not {expected}: keys would move; make it anew")]
+    #[error(
+        "the topic {topic} has {found} partitions, not {expected}: keys would move; make it anew, or take another name \
+         by KAFKA_TOPIC_PREFIX"
+    )]
     Partitions { topic: String, expected: i32, found: i32 },
     #[error("the topic {topic} cannot be created: {code}")]
     NotCreated { topic: String, code: RDKafkaErrorCode },
+    #[error("Kafka does not let us in: set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to what it knows")]
+    Refused,
     #[error("the records of the topic {0} do not arrive")]
     Silent(String),
     #[error("Kafka failed")]
@@ -29,23 +34,34 @@ pub enum TopicError {
     Stopped(#[from] tokio::task::JoinError),
 }
 
+impl TopicError {
+    /// Whether waiting does not help: somebody has to change a setting or the topic.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Partitions { .. } | Self::Refused)
+    }
+}
+
 /// Creates the topic that `service` publishes, or makes sure that it has the right partitions.
 ///
 /// # Errors
-/// When it exists with another number of partitions, or Kafka does not answer.
+/// When it exists with another number of partitions, or Kafka refuses us or does not answer.
 pub async fn ensure_topic(settings: &Settings, service: &str) -> Result<(), TopicError> {
     let topic = settings.topic(service);
-    let admin = AdminClient::from_config_and_context(&settings.client()?, Logs)?;
+    let admin = AdminClient::from_config_and_context(&settings.client()?, Asking::default())?;
     // Only creating tells without a race whether the topic is there; -1 leaves the copies to the cluster.
     let wanted = NewTopic::new(&topic, contracts::PARTITIONS, TopicReplication::Fixed(-1));
     let options = AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT));
-    let mut refused = None;
-    for outcome in admin.create_topics([&wanted], &options).await? {
+    let mut not_created = None;
+    let outcomes = match admin.create_topics([&wanted], &options).await {
+        Err(_) if admin.inner().context().is_refused() => return Err(TopicError::Refused),
+        outcomes => outcomes?,
+    };
+    for outcome in outcomes {
         match outcome {
             Ok(_) => tracing::info!("created the topic {topic}"),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             // Who may not create topics may still publish to one that somebody else created.
-            Err((_, code)) => refused = Some(code),
+            Err((_, code)) => not_created = Some(code),
         }
     }
     let expected = contracts::PARTITIONS;
@@ -58,7 +74,7 @@ pub async fn ensure_topic(settings: &Settings, service: &str) -> Result<(), Topi
             if found == expected {
                 return Ok(());
             }
-            match refused {
+            match not_created {
                 Some(code) if found == 0 => return Err(TopicError::NotCreated { topic, code }),
                 _ if found > 0 || Instant::now() > deadline => {
                     return Err(TopicError::Partitions { topic, expected, found });

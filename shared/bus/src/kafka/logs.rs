@@ -2,6 +2,7 @@
 //! away, for every client, so each sort of message is let through once in a while.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,23 +14,45 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 /// How often one sort of message is let through.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Part of what the client library says when the brokers do not take who we are.
+/// Parts of what the client library says when the brokers do not take who we are; and when the connection was
+/// lost before they could say.
 const REFUSED: &str = "SASL authentication error";
+const LOST: &str = "transport failure";
 
-/// The context of a client that has nothing else to hear.
-pub(super) struct Logs;
+fn is_refusal(message: &str) -> bool {
+    message.contains(REFUSED) && !message.contains(LOST)
+}
 
-impl ClientContext for Logs {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
+/// The context of a client that asks once: who asked is told why there is no answer, so the log has only what is to
+/// be changed. (Closed in the middle of a handshake, such a client complains.)
+#[derive(Default)]
+pub(super) struct Asking {
+    refused: AtomicBool,
+}
 
-    fn error(&self, error: KafkaError, reason: &str) {
-        trouble(&error, reason);
+impl Asking {
+    /// Whether the brokers do not take who we are.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
-impl ConsumerContext for Logs {}
+impl ClientContext for Asking {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        if is_refusal(message) {
+            self.refused.store(true, Ordering::Relaxed);
+            refused(message);
+        } else {
+            tracing::debug!(kafka.facility = facility, "librdkafka: {message}");
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(error = %error, "Kafka reports trouble to who asks: {reason}");
+    }
+}
+
+impl ConsumerContext for Asking {}
 
 /// Logs a line of the client library.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -42,7 +65,7 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             | RDKafkaLogLevel::Warning
     );
     // Commits are for Kafka's tools only, and fail in every rebalance.
-    if loud && message.contains(REFUSED) {
+    if loud && is_refusal(message) {
         refused(message);
     } else if loud && facility != "COMMITFAIL" && is_due(facility) {
         tracing::warn!(kafka.facility = facility, "librdkafka: {message}");
@@ -54,7 +77,9 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// Logs an error that the client library deals with itself.
 pub(super) fn trouble(error: &KafkaError, reason: &str) {
     let code = error.rdkafka_error_code();
-    if let Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) = code {
+    let auth =
+        matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed));
+    if auth && !reason.contains(LOST) {
         refused(reason);
         return;
     }

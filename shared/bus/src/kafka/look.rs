@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Settings;
 use super::admin::{LIMIT, TopicError, blocking};
-use super::logs::Logs;
+use super::logs::Asking;
 use crate::headers;
 
 /// So many records from the end of a partition are looked at for the last event, in case strays follow it.
@@ -108,7 +108,7 @@ pub(crate) async fn ends(settings: &Settings, topic: &str, limit: Duration) -> R
     let config = client(settings)?;
     let topic = topic.to_owned();
     blocking(move || {
-        let consumer: BaseConsumer<Logs> = config.create_with_context(Logs)?;
+        let consumer: BaseConsumer<Asking> = config.create_with_context(Asking::default())?;
         offsets(&consumer, &topic, Offset::End, Instant::now() + limit)
     })
     .await
@@ -120,7 +120,7 @@ pub(crate) async fn look(settings: &Settings, topic: &str, read: Read) -> Result
     let topic = topic.to_owned();
     blocking(move || {
         let deadline = Instant::now() + LIMIT;
-        let consumer: BaseConsumer<Logs> = config.create_with_context(Logs)?;
+        let consumer: BaseConsumer<Asking> = config.create_with_context(Asking::default())?;
         let begins = offsets(&consumer, &topic, Offset::Beginning, deadline)?;
         let ends = offsets(&consumer, &topic, Offset::End, deadline)?;
         let watermarks: Vec<(i64, i64)> = begins.into_iter().zip(ends).collect();
@@ -174,7 +174,7 @@ pub(super) fn offsets<C: ConsumerContext>(
 
 /// Reads ranges of partitions; returns the last event of each, or its last record if none is an event.
 fn read_ranges(
-    consumer: &BaseConsumer<Logs>,
+    consumer: &BaseConsumer<Asking>,
     topic: &str,
     ranges: Vec<(i32, i64, i64)>,
     deadline: Instant,
