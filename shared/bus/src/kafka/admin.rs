@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::logs::Asking;
@@ -11,6 +12,9 @@ use super::{Settings, SettingsError};
 
 /// How long one question to the cluster may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
+
+/// How soon a cluster says that it does not take who we are.
+const REFUSAL: Duration = Duration::from_secs(2);
 
 /// Why a topic cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +57,7 @@ pub async fn ensure_topic(settings: &Settings, service: &str) -> Result<(), Topi
     let options = AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT));
     let mut not_created = None;
     let outcomes = match admin.create_topics([&wanted], &options).await {
-        Err(_) if admin.inner().context().is_refused() => return Err(TopicError::Refused),
+        Err(_) if is_refused(settings).await? => return Err(TopicError::Refused),
         outcomes => outcomes?,
     };
     for outcome in outcomes {
@@ -83,6 +87,26 @@ pub async fn ensure_topic(settings: &Settings, service: &str) -> Result<(), Topi
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    })
+    .await
+}
+
+/// Whether the brokers do not take who we are. An `AdminClient` is not told.
+async fn is_refused(settings: &Settings) -> Result<bool, TopicError> {
+    let config = settings.client()?;
+    blocking(move || {
+        let consumer: BaseConsumer<Asking> = config.create_with_context(Asking::default())?;
+        if consumer.fetch_metadata(None, REFUSAL).is_ok() {
+            return Ok(false);
+        }
+        // The errors of its connections wait in its queue.
+        let deadline = Instant::now() + REFUSAL;
+        while !consumer.context().is_refused() && Instant::now() < deadline {
+            if consumer.poll(Duration::from_millis(50)).is_none() {
+                break;
+            }
+        }
+        Ok(consumer.context().is_refused())
     })
     .await
 }

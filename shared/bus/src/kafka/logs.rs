@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 /// How often one sort of message is let through.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -31,6 +31,10 @@ pub(super) struct Asking {
 }
 
 impl Asking {
+    fn hear(&self, message: &str) {
+        self.refused.fetch_or(is_refusal(message), Ordering::Relaxed);
+    }
+
     /// Whether the brokers do not take who we are.
     pub fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
@@ -39,15 +43,12 @@ impl Asking {
 
 impl ClientContext for Asking {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        if is_refusal(message) {
-            self.refused.store(true, Ordering::Relaxed);
-            refused(message);
-        } else {
-            tracing::debug!(kafka.facility = facility, "librdkafka: {message}");
-        }
+        self.hear(message);
+        tracing::debug!(kafka.facility = facility, "librdkafka: {message}");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.hear(reason);
         tracing::debug!(error = %error, "Kafka reports trouble to who asks: {reason}");
     }
 }
@@ -77,9 +78,7 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// Logs an error that the client library deals with itself.
 pub(super) fn trouble(error: &KafkaError, reason: &str) {
     let code = error.rdkafka_error_code();
-    let auth =
-        matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed));
-    if auth && !reason.contains(LOST) {
+    if is_refusal(reason) {
         refused(reason);
         return;
     }

@@ -110,7 +110,8 @@ impl Sender {
         body: Vec<u8>,
     ) -> Option<Answer> {
         let answer = self.raw(method, path, headers, body).await?;
-        let away = [502, 503, 504].contains(&answer.status);
+        // 408: who stood still takes a request for slow that it has not read meanwhile (RFC 9110 §15.5.9: ask again).
+        let away = [408, 502, 503, 504].contains(&answer.status);
         assert!(answer.status < 500 || away, "{method} {path}: {} {}", answer.status, answer.text());
         (!away).then_some(answer)
     }
