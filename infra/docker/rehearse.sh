@@ -7,7 +7,7 @@
 #   rehearse.sh images     stand-ins for Debian, Rust, PostgreSQL, Kafka, Redis and Traefik; then the services' images
 #   rehearse.sh up         starts the mesh and says how long it took
 #   rehearse.sh play       the stories; the images' sizes, and what idle services hold in memory
-#   rehearse.sh scale      three of projects, two of media: the stories once more; then each service is killed under load
+#   rehearse.sh scale      three of projects, two of media: the stories once more; then each container is killed under load
 #   rehearse.sh roll       two of each service, restarted one after the other under 200 requests/s
 #   rehearse.sh replicas   requests/s with one and with three of projects, and what each container spends on one
 #   rehearse.sh refuse     what a wrong password, a weak secret and a changed topic are answered
@@ -190,13 +190,14 @@ until_healthy() {
 
 kill_one_of_each() {
     local name container
-    for name in "${services[@]}"; do
+    for name in "${services[@]}" kafka redis postgres traefik; do
         container=$(docker compose ps --quiet "$name" | head -n 1)
         docker kill "$container" >/dev/null
         sleep 1
         # The engine takes a kill for a wish and does not start it again by itself.
         docker start "$container" >/dev/null
         until_healthy "$container"
+        echo "$name: killed, and healthy again"
     done
 }
 
@@ -217,7 +218,7 @@ scale() {
     docker compose ps --format '{{.Service}}' | sort | uniq -c
     for _ in 1 2 3; do stories; done
     echo "killed one after the other, at 20 requests/s:"
-    under_load 20 "${KILL_SECONDS:-100}" kill_one_of_each
+    under_load 20 "${KILL_SECONDS:-120}" kill_one_of_each
 }
 
 roll() {

@@ -91,7 +91,7 @@ impl Door {
             tracing::warn!(%error, "the listener cannot be shut: connections may be broken off");
         }
         self.closing.send_replace(true);
-        // They are few, and have nothing to lose who still ask for nothing.
+        // Who still asks for nothing by then has nothing to lose.
         let _ = self.newcomers.none(UNDECIDED).await;
         if let Err(left) = self.inside.none(patience).await {
             tracing::warn!("{left} requests took longer than the stop could wait");

@@ -14,6 +14,10 @@ use crate::{Config, Service, telemetry};
 /// How long `health` waits.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long a process takes to stop, at most, and what of that is for threads that do not listen.
+const STOP: Duration = Duration::from_millis(9_000);
+const STRAGGLERS: Duration = Duration::from_millis(500);
+
 /// The `main` of a service's binary.
 ///
 /// # Errors
@@ -29,13 +33,17 @@ pub fn run(service: Service) -> anyhow::Result<()> {
         return health(&config, service.name());
     }
     let _telemetry = telemetry::init(&config, service.name())?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         match command.as_str() {
             "serve" => serve(config, service).await,
             "migrate" => migrate(config, service).await,
             other => bail!("{other}? serve, migrate, health or openapi"),
         }
-    })
+    });
+    // Threads that wait in a library, for a broker that is away for instance, have nothing left to do.
+    runtime.shutdown_timeout(STRAGGLERS);
+    outcome
 }
 
 /// The runtime of a process: two threads are enough, web workers have their own.
@@ -96,7 +104,9 @@ pub async fn serve(config: Config, service: Service) -> anyhow::Result<()> {
     );
     stop_signal().await?;
     tracing::info!("{name} stops");
-    running.stop().await;
+    if tokio::time::timeout(STOP, running.stop()).await.is_err() {
+        tracing::warn!("{name} took too long to stop; what it was at is broken off");
+    }
     Ok(())
 }
 
