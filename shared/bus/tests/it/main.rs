@@ -14,3 +14,4 @@ mod kafka_scram;
 mod kafka_world;
 mod log_source;
 mod logged;
+mod peer;
