@@ -7,10 +7,10 @@
 #   rehearse.sh images     stand-ins for Debian, Rust, PostgreSQL, Kafka, Redis and Traefik; then the services' images
 #   rehearse.sh up         starts the mesh and says how long it took
 #   rehearse.sh play       the stories; the images' sizes, and what idle services hold in memory
-#   rehearse.sh scale      three of projects, two of media: the stories once more; then each container is killed under load
-#   rehearse.sh roll       two of each service, restarted one after the other under 200 requests/s
 #   rehearse.sh replicas   requests/s with one and with three of projects, and what each container spends on one
 #   rehearse.sh refuse     what a wrong password, a weak secret and a changed topic are answered
+#   rehearse.sh scale      three of projects, two of media: the stories once more; then each container is killed under load
+#   rehearse.sh roll       two of each service, restarted one after the other under 200 requests/s
 #   rehearse.sh down       removes containers and volumes
 #   rehearse.sh            all of it
 #
@@ -166,7 +166,7 @@ play() {
     local base_size
     base_size=$(docker image inspect --format '{{.Size}}' "$(base debian)")
     for name in "${services[@]}"; do
-        docker image inspect --format '{{.Size}}' "$(docker compose images --quiet "$name" | head -n 1)" |
+        docker image inspect --format '{{.Size}}' "$(docker compose images --quiet "$name" | sed -n 1p)" |
             awk -v base="$base_size" -v name="$name" '{printf "image of %s: %.0f MB above its base\n", name, ($1 - base) / 1e6}'
     done
     docker stats --no-stream --format '{{.Name}}: {{.MemUsage}}' | sed 's, / .*,,' | sort
@@ -191,7 +191,7 @@ until_healthy() {
 kill_one_of_each() {
     local name container
     for name in "${services[@]}" kafka redis postgres traefik; do
-        container=$(docker compose ps --quiet "$name" | head -n 1)
+        container=$(docker compose ps --quiet "$name" | sed -n 1p)
         docker kill "$container" >/dev/null
         sleep 1
         # The engine takes a kill for a wish and does not start it again by itself.
@@ -245,7 +245,7 @@ replicas() {
     local watched=(traefik projects postgres identity redis)
     key=$(curl -fsS "$(value PUBLIC_URL)/api/auth/login" -H 'content-type: application/json' \
         -d "{\"username\": \"admin\", \"password\": \"$(value ADMIN_PASSWORD)\"}" | sed 's/.*"key": *"\([^"]*\)".*/\1/')
-    for count in 1 3 1 3; do
+    for count in 1 3 1 3 1 3; do
         up --scale "projects=$count" --scale media=1
         wrk -t2 -c32 -d3s -H "authorization: Token $key" "$(value PUBLIC_URL)/api/projects" >/dev/null
         before=()
@@ -267,7 +267,7 @@ refused() {
     timeout 60 docker compose run --rm --no-deps "${@/#/--env=}" "$name" >"$work/refused.log" 2>&1 || status=$?
     if [ "$status" -eq 0 ] || [ "$status" -eq 124 ]; then fail "$why: it did not end by itself"; fi
     if grep -q "do-not-show" "$work/refused.log"; then fail "$why: a secret was shown"; fi
-    echo "$why: $(tail -n 1 "$work/refused.log")"
+    echo "$why: $(grep "^Error" "$work/refused.log" || tail -n 3 "$work/refused.log")"
 }
 
 refuse() {
@@ -288,10 +288,10 @@ all() {
     down
     up
     play
+    replicas
     refuse
     scale
     roll
-    replicas
     down
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use event_store::Clock;
 
 use crate::mesh_token::MeshSecret;
@@ -43,7 +43,8 @@ pub fn run(service: Service) -> anyhow::Result<()> {
     });
     // Threads that wait in a library, for a broker that is away for instance, have nothing left to do.
     runtime.shutdown_timeout(STRAGGLERS);
-    outcome
+    // In one line, causes and all.
+    outcome.map_err(|error| anyhow!("{error:#}"))
 }
 
 /// The runtime of a process: two threads are enough, web workers have their own.
