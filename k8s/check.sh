@@ -13,6 +13,7 @@ kubeconform_version=v0.8.0
 # The oldest that the chart names, and the newest whose schemas are packed.
 kubernetes_versions=(1.27.0 1.37.0)
 apiserver_version=1.36.3
+versions="$helm_version $kubeconform_version ${kubernetes_versions[*]} $apiserver_version"
 tools=$PWD/.tools
 export PATH=$tools:$PATH HELM_CONFIG_HOME=$tools/home HELM_CACHE_HOME=$tools/home HELM_DATA_HOME=$tools/home
 passed=0
@@ -29,7 +30,13 @@ fail() {
 }
 
 install_tools() {
-    mkdir -p "$tools"
+    command -v go >/dev/null || fail "Go is needed, to build helm and kubeconform"
+    # Tools of other versions are not these.
+    if [ "$(cat "$tools/versions" 2>/dev/null)" != "$versions" ]; then
+        rm -rf "$tools"
+        mkdir -p "$tools"
+        echo "$versions" >"$tools/versions"
+    fi
     [ -x "$tools/helm" ] || GOBIN=$tools CGO_ENABLED=0 go install "helm.sh/helm/v4/cmd/helm@$helm_version"
     [ -x "$tools/kubeconform" ] || GOBIN=$tools CGO_ENABLED=0 go install "github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform_version"
     [ -d "$tools/schemas" ] || schemas
@@ -37,6 +44,7 @@ install_tools() {
 
 # Kubernetes' JSON schemas from a Python package, as kubeconform reads them: each document stands for itself.
 schemas() {
+    rm -rf "$tools/schemas.new"
     python3 -m venv "$tools/python"
     "$tools/python/bin/pip" install -q kubernetes-validate==1.37.0
     "$tools/python/bin/python" - "$tools/schemas.new" "${kubernetes_versions[@]}" <<'PYTHON'

@@ -23,6 +23,8 @@ work=${REHEARSAL_DIR:-/tmp/annomesh-rehearsal}
 stand_ins=$root/infra/docker/rehearsal
 cd "$root"
 mkdir -p "$work"
+# A project of its own, with secrets of its own: `down` removes volumes, and not those of a mesh that somebody uses.
+export COMPOSE_PROJECT_NAME=annomesh-rehearsal COMPOSE_ENV_FILES=$work/env
 services=()
 for folder in services/*/; do services+=("$(basename "$folder")"); done
 
@@ -118,7 +120,7 @@ ENTRYPOINT ["/usr/local/bin/traefik"]
 DOCKERFILE
     fi
     local began=$SECONDS
-    [ -e .env ] || infra/docker/env.sh
+    secrets
     docker compose build >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; fail "docker compose build"; }
     echo "built the services' images in $((SECONDS - began)) s"
 }
@@ -139,7 +141,7 @@ traefik_program() {
 }
 
 up() {
-    [ -e .env ] || infra/docker/env.sh
+    secrets
     local began
     began=$(date +%s%N)
     docker compose up --no-build --wait "$@" >"$work/up.log" 2>&1 || { tail -n 30 "$work/up.log"; fail "docker compose up"; }
@@ -150,8 +152,12 @@ down() {
     docker compose down --volumes --timeout 20 >/dev/null 2>&1
 }
 
+secrets() {
+    [ -e "$COMPOSE_ENV_FILES" ] || infra/docker/env.sh "$COMPOSE_ENV_FILES"
+}
+
 value() {
-    sed -n "s/^$1=//p" .env
+    sed -n "s/^$1=//p" "$COMPOSE_ENV_FILES"
 }
 
 stories() {
@@ -172,20 +178,29 @@ play() {
     docker stats --no-stream --format '{{.Name}}: {{.MemUsage}}' | sed 's, / .*,,' | sort
 }
 
-# Runs COMMAND while requests come in, which go on a while after it; failed requests are counted.
+# under_load RATE SECONDS STRICT COMMAND…: runs COMMAND while requests come in, which go on a while after it; failed requests
+# are counted, and are an error when STRICT says `strict`.
 under_load() {
-    local rate=$1 seconds=$2
-    shift 2
-    python3 "$stand_ins/load.py" "$(value PUBLIC_URL)" admin "$(value ADMIN_PASSWORD)" "$seconds" "$rate" &
+    local rate=$1 seconds=$2 strict=$3
+    shift 3
+    python3 "$stand_ins/load.py" "$(value PUBLIC_URL)" admin "$(value ADMIN_PASSWORD)" "$seconds" "$rate" "$strict" &
     local load=$!
+    # shellcheck disable=SC2064 # this load
+    trap "kill $load 2>/dev/null || true" EXIT
     sleep 3
     "$@"
-    kill -0 "$load" 2>/dev/null || echo "the load was over before the last of them"
-    wait "$load"
+    kill -0 "$load" 2>/dev/null || fail "the load was over before the last of them"
+    wait "$load" || fail "see the line above"
+    trap - EXIT
 }
 
 until_healthy() {
-    until [ "$(docker inspect --format '{{.State.Health.Status}}' "$1")" = healthy ]; do sleep 0.3; done
+    local waited=0
+    until [ "$(docker inspect --format '{{.State.Health.Status}}' "$1")" = healthy ]; do
+        waited=$((waited + 1))
+        [ "$waited" -lt 400 ] || fail "$1 is not healthy after two minutes"
+        sleep 0.3
+    done
 }
 
 kill_one_of_each() {
@@ -202,13 +217,17 @@ kill_one_of_each() {
 }
 
 restart_each() {
-    local name container began
+    local name container began stopped
     for name in "${services[@]}"; do
         for container in $(docker compose ps --quiet "$name"); do
-            began=$SECONDS
-            docker restart --time 15 "$container" >/dev/null
+            began=$(date +%s%N)
+            docker stop --time 15 "$container" >/dev/null
+            stopped=$((($(date +%s%N) - began) / 1000000))
+            [ "$(docker inspect --format '{{.State.ExitCode}}' "$container")" = 0 ] || fail "$name did not stop by itself"
+            [ "$stopped" -le 10000 ] || fail "$name took $stopped ms to stop"
+            docker start "$container" >/dev/null
             until_healthy "$container"
-            echo "$name: healthy again $((SECONDS - began)) s after SIGTERM"
+            echo "$name: stopped $stopped ms after SIGTERM, healthy again $((($(date +%s%N) - began) / 1000000)) ms after it"
         done
     done
 }
@@ -218,7 +237,7 @@ scale() {
     docker compose ps --format '{{.Service}}' | sort | uniq -c
     for _ in 1 2 3; do stories; done
     echo "killed one after the other, at 20 requests/s:"
-    under_load 20 "${KILL_SECONDS:-120}" kill_one_of_each
+    under_load 20 "${KILL_SECONDS:-120}" lenient kill_one_of_each
 }
 
 roll() {
@@ -226,7 +245,7 @@ roll() {
     for name in "${services[@]}"; do two+=(--scale "$name=2"); done
     up "${two[@]}"
     echo "restarted one after the other, two of each, at 200 requests/s:"
-    under_load 200 "${ROLL_SECONDS:-240}" restart_each
+    under_load 200 "${ROLL_SECONDS:-240}" strict restart_each
 }
 
 # CPU time that a service's containers have used, in microseconds.
@@ -260,27 +279,32 @@ replicas() {
     done
 }
 
-# refused WHY SERVICE SETTING…: the last line of a container that must not start so, and must not tell a secret.
+# refused WHY WORD SETTING…: projects must not start so, must say so in one line that names WORD, and must not tell a secret.
 refused() {
-    local why=$1 name=$2 status=0
+    local why=$1 word=$2 status=0 said
     shift 2
-    timeout 60 docker compose run --rm --no-deps "${@/#/--env=}" "$name" >"$work/refused.log" 2>&1 || status=$?
-    if [ "$status" -eq 0 ] || [ "$status" -eq 124 ]; then fail "$why: it did not end by itself"; fi
+    timeout 60 docker compose run --name refused --rm --no-deps "${@/#/--env=}" projects >"$work/refused.log" 2>&1 || status=$?
+    if [ "$status" -eq 0 ] || [ "$status" -eq 124 ]; then
+        docker rm --force refused >/dev/null 2>&1 || true
+        fail "$why: it did not end by itself"
+    fi
     if grep -q "do-not-show" "$work/refused.log"; then fail "$why: a secret was shown"; fi
-    echo "$why: $(grep "^Error" "$work/refused.log" || tail -n 3 "$work/refused.log")"
+    said=$(grep "^Error" "$work/refused.log") || fail "$why: nothing is said, see $work/refused.log"
+    [[ $said == *"$word"* && $said != *$'\n'* ]] || fail "$why: $said"
+    echo "$why: $said"
 }
 
 refuse() {
-    refused "a wrong password of Kafka's" projects KAFKA_SASL_PASSWORD=wrong-one-do-not-show-it
-    refused "a wrong password of PostgreSQL's" projects DATABASE_URL=postgresql://annomesh:wrong-one-do-not-show-it@postgres:5432/postgres
-    refused "no database there" projects DATABASE_URL=postgresql://annomesh:do-not-show-it@redis:5432/postgres
-    refused "a weak secret" projects MESH_SECRET=do-not-show-it
-    refused "no secret" projects MESH_SECRET=
-    refused "an unknown setting" projects KAFKA_BROKER=kafka:9092
+    refused "a wrong password of Kafka's" KAFKA_SASL_PASSWORD KAFKA_SASL_PASSWORD=wrong-one-do-not-show-it
+    refused "a wrong password of PostgreSQL's" DATABASE_URL DATABASE_URL=postgresql://annomesh:do-not-show-it@postgres:5432/postgres
+    refused "no database there" DATABASE_URL DATABASE_URL=postgresql://annomesh:do-not-show-it@redis:5432/postgres
+    refused "a weak secret" MESH_SECRET MESH_SECRET=do-not-show-it
+    refused "no secret" MESH_SECRET MESH_SECRET=
+    refused "an unknown setting" KAFKA_BROKER KAFKA_BROKER=kafka:9092
     # On the listener that only Kafka's own container reaches.
     docker compose exec --no-TTY kafka java -cp '/opt/kafka/libs/*' org.apache.kafka.tools.TopicCommand \
         --bootstrap-server 127.0.0.1:9094 --create --if-not-exists --topic other.projects.events --partitions 3 >/dev/null 2>&1
-    refused "another partition count" projects KAFKA_TOPIC_PREFIX=other.
+    refused "another partition count" KAFKA_TOPIC_PREFIX KAFKA_TOPIC_PREFIX=other.
 }
 
 all() {

@@ -42,10 +42,8 @@ pub struct StreamHead {
     pub contract_version: i64,
 }
 
-/// Whether a failed call may be made again: nothing of it has arrived, or it changes nothing and its connection was
-/// closed under it.
-fn may_repeat(request: &reqwest::Request, error: &reqwest::Error) -> bool {
-    error.is_connect() || (request.method().is_safe() && error.is_request() && !error.is_timeout())
+fn is_broken_off(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_timeout() && !error.is_connect()
 }
 
 impl Peer {
@@ -81,14 +79,20 @@ impl Peer {
         let unreachable = |source| PeerError::Unreachable { service: self.service.clone(), source };
         let (client, request) = request.build_split();
         let request = request.map_err(unreachable)?;
-        let deadline = Instant::now() + RESTART;
+        let limit = request.timeout().map_or(RESTART, |own| RESTART.min(*own));
+        let deadline = Instant::now() + limit;
+        let mut broken_off = false;
         let response = loop {
             let Some(attempt) = request.try_clone() else {
                 break client.execute(request).await;
             };
             match client.execute(attempt).await {
-                Err(error) if may_repeat(&request, &error) && Instant::now() < deadline => {
+                Err(error) if error.is_connect() && Instant::now() < deadline => {
                     tokio::time::sleep(RECONNECT).await;
+                }
+                // Its connection was closed under it. Once more, in case it was the request that did it.
+                Err(error) if !broken_off && request.method().is_safe() && is_broken_off(&error) => {
+                    broken_off = true;
                 }
                 outcome => break outcome,
             }

@@ -24,6 +24,9 @@ use tokio::sync::watch;
 /// How long connections may take that are half through the door when it closes.
 const HALF_THROUGH: Duration = Duration::from_millis(100);
 
+/// How long a thread may take until it has its turn.
+const TURN: Duration = Duration::from_millis(10);
+
 /// How long a connection that has asked for nothing yet is waited for. Browsers open some that never will.
 const UNDECIDED: Duration = Duration::from_millis(500);
 
@@ -87,9 +90,13 @@ impl Door {
         }
         tokio::time::sleep(HALF_THROUGH).await;
         server.pause().await;
+        // It is told at once, and does so when its thread has its turn.
+        tokio::time::sleep(TURN).await;
         if let Err(error) = listener.shutdown(std::net::Shutdown::Read) {
             tracing::warn!(%error, "the listener cannot be shut: connections may be broken off");
         }
+        // The last ones are on their way to the threads that count them.
+        tokio::time::sleep(HALF_THROUGH).await;
         self.closing.send_replace(true);
         // Who still asks for nothing by then has nothing to lose.
         let _ = self.newcomers.none(UNDECIDED).await;
@@ -111,7 +118,10 @@ fn hold_off(listener: &Socket) -> std::io::Result<()> {
         return listener.bind_device(Some(LOOPBACK.as_bytes()));
     }
     let devices = std::fs::read_dir("/sys/class/net")?;
-    let other = devices.filter_map(|device| Some(device.ok()?.file_name())).find(|name| name != LOOPBACK);
+    let other = devices
+        .flatten()
+        .find(|device| device.file_name() != LOOPBACK && device.path().join("ifindex").exists())
+        .map(|device| device.file_name());
     // A machine without a network has no other, and nobody on it is worth more trouble.
     other.map_or(Ok(()), |name| listener.bind_device(Some(name.as_encoded_bytes())))
 }

@@ -14,8 +14,9 @@ use crate::{Config, Service, telemetry};
 /// How long `health` waits.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a process takes to stop, at most, and what of that is for threads that do not listen.
-const STOP: Duration = Duration::from_millis(9_000);
+/// How long a process takes to stop, at most, and threads that do not listen. With the two seconds in which the last
+/// traces are sent that makes ten.
+const STOP: Duration = Duration::from_millis(7_500);
 const STRAGGLERS: Duration = Duration::from_millis(500);
 
 /// The `main` of a service's binary.
@@ -97,13 +98,19 @@ pub async fn serve(config: Config, service: Service) -> anyhow::Result<()> {
     let databases =
         Databases::Server(if service.has_store() { database_url(&config)? } else { String::new() });
     let name = service.name();
-    let running = start(config, Clock::system(), vec![service], databases).await?;
+    // Heard from the first moment on: to a process that is alone in its container, SIGTERM does nothing by itself.
+    let mut stop = std::pin::pin!(stop_signal());
+    let running = tokio::select! {
+        biased;
+        stopped = &mut stop => return stopped,
+        running = start(config, Clock::system(), vec![service], databases) => running?,
+    };
     tracing::info!(
         "{name} answers on {} and on {} for the mesh",
         running.config.http_address,
         running.config.mesh_address
     );
-    stop_signal().await?;
+    stop.await?;
     tracing::info!("{name} stops");
     if tokio::time::timeout(STOP, running.stop()).await.is_err() {
         tracing::warn!("{name} took too long to stop; what it was at is broken off");

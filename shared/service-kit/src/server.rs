@@ -23,7 +23,7 @@ use crate::kit::{Kit, Node};
 use crate::{body, faces, mesh, routes};
 
 /// How long a stop waits for the requests of people, and for those of peers, who ask again elsewhere.
-const FRONT_STOP: Duration = Duration::from_secs(8);
+const FRONT_STOP: Duration = Duration::from_millis(4_500);
 const BACK_STOP: Duration = Duration::from_secs(1);
 
 /// How long those are waited for who came in at the very last moment.

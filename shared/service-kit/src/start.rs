@@ -189,6 +189,7 @@ pub async fn start(
         nodes.push(node);
     }
     let [front, back] = serve(&faces, front, back)?;
+    futures::future::try_join_all(kits.iter().map(topic)).await?;
     for (kit, hooks, background, logs) in starting {
         run_machinery(&kit, logs, &tasks);
         for hook in hooks {
@@ -198,7 +199,6 @@ pub async fn start(
             tasks.start(format!("{}: {name}", kit.service), work(kit.clone()));
         }
     }
-    futures::future::try_join_all(kits.iter().map(topic)).await?;
     for node in &nodes {
         node.ready.store(true, Ordering::Relaxed);
     }

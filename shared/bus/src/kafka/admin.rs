@@ -28,6 +28,8 @@ pub enum TopicError {
     NotCreated { topic: String, code: RDKafkaErrorCode },
     #[error("Kafka does not let us in: set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to what it knows")]
     Refused,
+    #[error("the topic {0} is made, but not every broker has heard of it yet")]
+    Unheard(String),
     #[error("the records of the topic {0} do not arrive")]
     Silent(String),
     #[error("Kafka failed")]
@@ -80,9 +82,8 @@ pub async fn ensure_topic(settings: &Settings, service: &str) -> Result<(), Topi
             }
             match not_created {
                 Some(code) if found == 0 => return Err(TopicError::NotCreated { topic, code }),
-                _ if found > 0 || Instant::now() > deadline => {
-                    return Err(TopicError::Partitions { topic, expected, found });
-                }
+                _ if found > 0 => return Err(TopicError::Partitions { topic, expected, found }),
+                _ if Instant::now() > deadline => return Err(TopicError::Unheard(topic)),
                 _ => {}
             }
             std::thread::sleep(Duration::from_millis(50));

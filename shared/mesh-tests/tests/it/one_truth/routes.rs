@@ -74,7 +74,7 @@ fn traefik() -> String {
          sent yet is sent again.\n    patience:\n      retry:\n        attempts: 40\n        initialInterval: 250ms\n  \
          serversTransports:\n    # A connection for each request: the name is looked up anew, so replicas share \
          the work, and none is kept to one that stops.\n    mesh:\n      maxIdleConnsPerHost: -1\n      \
-         forwardingTimeouts:\n        dialTimeout: 3s\n",
+         forwardingTimeouts:\n        dialTimeout: 1s\n",
     );
     text
 }
