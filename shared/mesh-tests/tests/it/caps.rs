@@ -13,10 +13,10 @@ use test_kit::mesh::ADMIN;
 use test_kit::{Client, TestMesh, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::fleet::{Fleet, OPERATOR_SETTINGS, PATIENCE};
+use crate::fleet::{Fleet, OPERATOR_SETTINGS};
 use crate::saga::files;
 use crate::sender::{FORM, Sender, begin, data, form, jpeg};
-use crate::support::{mesh, services};
+use crate::support::{PATIENCE, mesh, services};
 
 const CAP: usize = 60_000;
 

@@ -2,7 +2,6 @@
 //! the receiver, signed, and analytics, once and in order.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -10,9 +9,8 @@ use serde_json::{Value, json};
 use test_kit::receiver::Mode;
 use test_kit::{Client, Receiver, eventually};
 
-use crate::support::{mesh, unique};
+use crate::support::{PATIENCE, mesh, unique};
 
-const PATIENCE: Duration = Duration::from_secs(120);
 const SECRET: &str = "a secret between two";
 
 fn signed(body: &[u8]) -> Vec<u8> {

@@ -6,16 +6,13 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use test_kit::{Client, eventually};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::support::{annomesh, ports, unique};
+use crate::support::{PATIENCE, annomesh, ports, unique};
 
-/// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Every service of the mesh, and the front door.
 pub const NAMES: [&str; 7] = ["identity", "projects", "media", "billing", "webhooks", "analytics", "gateway"];
 const PASSWORD: &str = "correct horse battery";

@@ -1,7 +1,6 @@
 //! Pictures into a task, over media and projects: the saga from the first byte to the jobs, and back.
 
 use std::io::Cursor;
-use std::time::Duration;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use serde_json::{Value, json};
@@ -9,9 +8,7 @@ use test_kit::mesh::ADMIN;
 use test_kit::{TestMesh, eventually};
 
 use crate::sender::{FORM, JSON, Sender, begin, data, form};
-use crate::support::{mesh, unique};
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::{PATIENCE, mesh, unique};
 
 pub fn picture(format: ImageFormat, number: u8) -> Vec<u8> {
     let pixel = |x: u32, y: u32| image::Rgb([(x * 3) as u8 ^ number, (y * 5) as u8, (x * y) as u8]);

@@ -13,9 +13,8 @@ use test_kit::receiver::{Mode, Received};
 use test_kit::{Client, Receiver, eventually};
 
 use crate::collector::{Collector, Span};
-use crate::support::{annomesh, ports, unique};
+use crate::support::{PATIENCE, annomesh, ports, unique};
 
-const PATIENCE: Duration = Duration::from_secs(120);
 /// The kinds of spans, as OTLP numbers them.
 const SERVER: i32 = 2;
 const CLIENT: i32 = 3;

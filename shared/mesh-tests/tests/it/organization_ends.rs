@@ -8,9 +8,8 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use test_kit::{Client, eventually};
 
-use crate::support::{mesh, unique};
+use crate::support::{PATIENCE, mesh, unique};
 
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Each is another chance for the two consumers, the deletion and the creations to meet in another order.
 const ROUNDS: usize = 25;
 

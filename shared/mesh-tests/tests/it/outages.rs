@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures::future::join;
 
-use crate::fleet::{Fleet, PATIENCE, send_signal};
+use crate::fleet::{Fleet, send_signal};
 use crate::sender::{File, Sender, data, jpeg};
-use crate::support::{ports, root, unique};
+use crate::support::{PATIENCE, ports, root, unique};
 
 const SERVICES: [&str; 5] = ["identity", "projects", "media", "billing", "gateway"];
 /// Longer than a claim of a job (6 s) and than a question between services is waited for (2 and 3 s): every time-out

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use test_kit::receiver::Mode;
 use test_kit::{Client, Receiver, eventually};
 
-use crate::fleet::{Fleet, NAMES, PATIENCE};
-use crate::support::unique;
+use crate::fleet::{Fleet, NAMES};
+use crate::support::{PATIENCE, unique};
 
 /// Waits until the front door says so, too.
 async fn healthy(client: &Client, fleet: &mut Fleet) {

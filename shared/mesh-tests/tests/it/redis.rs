@@ -12,9 +12,8 @@ use test_kit::{Client, Redis, TestMesh, eventually};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::support::{services, unique};
+use crate::support::{PATIENCE, services, unique};
 
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Both replicas answer to one name, as they do behind a balancer.
 const HOST: &str = "annomesh.test";
 /// What an answer may take while Redis does not: two waits for it, and identity's own work.

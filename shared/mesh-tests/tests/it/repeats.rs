@@ -1,14 +1,10 @@
 //! A request that is sent again with its `Idempotency-Key` gets the first answer again, also when what it did
 //! has taken the ground from under it: the thing is gone, or the caller's right to it.
 
-use std::time::Duration;
-
 use serde_json::json;
 use test_kit::{Client, eventually};
 
-use crate::support::{mesh, unique};
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::{PATIENCE, mesh, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_deletion_is_answered_as_the_first() {

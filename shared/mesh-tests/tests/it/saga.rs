@@ -12,8 +12,9 @@ use event_store::Sql;
 use futures::future::{join, join_all};
 use test_kit::eventually;
 
-use crate::fleet::{Fleet, PATIENCE};
+use crate::fleet::Fleet;
 use crate::sender::{File, Sender, jpeg};
+use crate::support::PATIENCE;
 
 const SERVICES: [&str; 5] = ["identity", "projects", "media", "billing", "gateway"];
 /// Who imports at the same time: where one waits for a dead worker's claim to end, others come to the next place.

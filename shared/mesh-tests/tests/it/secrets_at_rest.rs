@@ -1,8 +1,6 @@
 //! A webhook's secret signs what is sent and lies nowhere as it was typed: neither in a table of any service,
 //! events and logs among them, nor in what services tell one another.
 
-use std::time::Duration;
-
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use diesel::sql_types::{BigInt, Text};
@@ -12,9 +10,7 @@ use serde_json::{Value, json};
 use test_kit::receiver::Mode;
 use test_kit::{Client, Receiver, TestMesh, eventually};
 
-use crate::support::{mesh, unique};
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::{PATIENCE, mesh, unique};
 
 #[derive(diesel::QueryableByName)]
 struct Name {

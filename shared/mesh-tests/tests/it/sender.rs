@@ -7,9 +7,8 @@ use image::ImageFormat;
 use serde_json::{Value, json};
 use test_kit::eventually;
 
-use crate::fleet::PATIENCE;
 use crate::media::picture;
-use crate::support::unique;
+use crate::support::{PATIENCE, unique};
 
 /// A whole answer.
 #[derive(Debug)]

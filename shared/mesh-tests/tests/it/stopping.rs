@@ -8,13 +8,10 @@ use test_kit::{Client, TestMesh, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{services, unique};
+use crate::support::{PATIENCE, services, unique};
 
 /// What a stop may take: less than the second after which actix looks again whether somebody is inside.
 const QUICK: Duration = Duration::from_millis(900);
-
-/// What only a hang exceeds.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A mesh whose stop has no group of consumers to leave.
 async fn without_kafka() -> TestMesh {

@@ -4,9 +4,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use service_kit::Service;
 use test_kit::TestMesh;
+
+/// How long anything may take: what only a hang exceeds.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Every service of the mesh.
 pub fn services() -> Vec<Service> {

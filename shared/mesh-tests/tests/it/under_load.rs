@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 use test_kit::{Client, eventually};
 
-use crate::support::{mesh, services, unique};
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::{PATIENCE, mesh, services, unique};
 
 /// How many events about a project analytics holds, and whether their versions are contiguous from 1.
 async fn stored_versions(client: &Client, id: i64) -> Vec<i64> {
